@@ -1,0 +1,3 @@
+"""Human pose estimation with SADI-Net."""
+
+__version__ = "0.1.0"

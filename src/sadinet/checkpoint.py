@@ -1,0 +1,167 @@
+"""Checkpoints: one safetensors file holds the weights and the experiment that rebuilds them. Nothing is pickled."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from . import __version__
+from .errors import CheckpointError, SadinetError
+from .experiment import Experiment, from_json, to_json
+from .model.network import SadiNet
+
+FORMAT = "sadinet-1"
+_TRAINING_PARTS = ("attention.", "head.", "distribution.")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network with its origin.
+
+    Attributes:
+        network: In evaluation mode, float32, on the CPU.
+        experiment: What it was trained by.
+        facts: What else was written down: scores, epochs, split hashes.
+    """
+
+    network: SadiNet
+    experiment: Experiment
+    facts: dict[str, Any]
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place once written: the file is whole, or as it was before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Writes tensors and JSON-able ``facts`` into one file, atomically."""
+    written = {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
+    try:
+        with replacing(path) as temporary:
+            save_file({k: v.detach().contiguous() for k, v in tensors.items()}, temporary, metadata=written)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path}: cannot be written ({error}); what was there before is still whole. Is the disk full?"
+        ) from error
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and facts of a file that `save_tensors` wrote; facts that were not text are still JSON.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged or not ours.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a safetensors file, or damaged ({error})") from error
+    if facts.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: a safetensors file, but not written by sadinet (format {facts.get('format')!r})")
+    return tensors, facts
+
+
+def save_checkpoint(
+    path: Path,
+    network: SadiNet,
+    experiment: Experiment,
+    facts: Mapping[str, Any] | None = None,
+    *,
+    training_parts: bool = True,
+    half: bool = False,
+) -> None:
+    """Writes a network that `load_checkpoint` rebuilds.
+
+    Args:
+        path: The ``.safetensors`` file.
+        network: Its weights.
+        experiment: What it was trained by.
+        facts: Scores and the like, JSON-able.
+        training_parts: Keep the parts that prediction does not need.
+        half: Write float16.
+    """
+    tensors = network.state_dict()
+    if not training_parts:
+        tensors = {k: v for k, v in tensors.items() if not k.startswith(_TRAINING_PARTS)}
+    if half:
+        tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+    about = {"format": FORMAT, "sadinet": __version__, "experiment": to_json(experiment), "facts": dict(facts or {})}
+    save_tensors(path, tensors, about)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """The network in ``path``, rebuilt; without training-only parts if the file has none.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, or its weights do not fit its experiment.
+    """
+    tensors, facts = load_tensors(path)
+    if "experiment" not in facts or "facts" not in facts:
+        raise CheckpointError(f"{path}: says nothing of its experiment; is it the state of a training, not a network?")
+    try:
+        experiment = from_json(facts["experiment"], str(path))
+    except SadinetError as error:
+        raise CheckpointError(f"{path}: its experiment does not fit this version of sadinet: {error}") from error
+    config = experiment.network
+    if not any(key.startswith("distribution.") for key in tensors):
+        config = replace(config, learn_distribution=False)
+    network = SadiNet(config, sigma=experiment.loss.sigma)
+    load_weights(network, tensors, str(path))
+    return Checkpoint(network.eval(), experiment, json.loads(facts["facts"]))
+
+
+def load_weights(network: SadiNet, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Copies ``tensors`` into ``network``; float16 becomes float32.
+
+    Raises:
+        CheckpointError: If names or shapes differ, or a value is not finite.
+    """
+    broken = [k for k, v in tensors.items() if v.is_sparse or not bool(torch.isfinite(v).all())]
+    if broken:
+        raise CheckpointError(f"{source}: {', '.join(broken[:3])} holds values that are not finite")
+    try:
+        network.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())[:400]
+        raise CheckpointError(f"{source}: weights of another network: {problem}") from None
+
+
+def warm_start(network: SadiNet, path: Path) -> int:
+    """Copies the weights in ``path`` that ``network`` also has, by name and shape; returns how many tensors.
+
+    Raises:
+        CheckpointError: If none fits.
+    """
+    tensors, _ = load_tensors(path)
+    own = network.state_dict()
+    fitting = {k: v for k, v in tensors.items() if k in own and own[k].shape == v.shape}
+    if not any(k.startswith("backbone.") for k in fitting):
+        raise CheckpointError(f"{path}: none of its weights fits this network; warm starts need the same widths")
+    network.load_state_dict({**own, **fitting})
+    return len(fitting)

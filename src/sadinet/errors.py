@@ -1,0 +1,28 @@
+"""Everything that sadinet raises on purpose.
+
+    SadinetError            the user can mend it; the message says what is wrong, where, and what to do
+    ├── ConfigError         an experiment, an option or a keypoint set that makes no sense
+    ├── DataError           a data set, an annotation or a prediction file
+    ├── ImageError          a picture (or video) that cannot be read or must not be
+    └── CheckpointError     weights that are missing, damaged or of another experiment
+"""
+
+
+class SadinetError(Exception):
+    """A problem the user can mend; the message names the file or value and what to do."""
+
+
+class ConfigError(SadinetError):
+    """An experiment, option or keypoint set that makes no sense."""
+
+
+class DataError(SadinetError):
+    """A data set, annotation or prediction file that is missing, incomplete or wrong."""
+
+
+class ImageError(SadinetError):
+    """A picture that cannot be read, or is refused for its size."""
+
+
+class CheckpointError(SadinetError):
+    """Weights that are missing, damaged, or belong to another experiment."""

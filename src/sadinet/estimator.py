@@ -1,0 +1,201 @@
+"""Pictures and boxes to poses: the one inference path that prediction, evaluation and training's validation share."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from .errors import ConfigError, DataError
+from .experiment import Experiment
+from .geometry import Crop, Floats, apply, image_to_crop, invert, whole_image
+from .heatmaps import decode, unmirror
+from .images import Source, read_image, warp
+from .model.network import STRIDE, SadiNet
+from .poses import Poses
+
+SIX_SCALES = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
+"""The image pyramid of the paper's tests (Sec. IV-A; decision 008)."""
+
+BOX_MARGIN = 1.25
+"""A given box is taken as tight around the person; the network was trained on squares this much larger."""
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How a network is asked.
+
+    Attributes:
+        flip: Average with the answer to the mirrored picture.
+        scales: Factors on the side of the crop, averaged: ``(1.0,)`` or `SIX_SCALES`.
+        batch_size: Persons per pass through the network.
+        threads: Threads that cut out persons while the network works.
+    """
+
+    flip: bool = True
+    scales: tuple[float, ...] = (1.0,)
+    batch_size: int = 16
+    threads: int = 2
+
+    def __post_init__(self) -> None:
+        if not self.scales or min(self.scales) <= 0 or self.batch_size < 1 or self.threads < 1:
+            raise ConfigError(f"inference: positive scales, batch_size and threads are needed, got {self}")
+
+    def describe(self) -> str:
+        """For reports: ``"1 scale + flip"``."""
+        scales = "1 scale" if len(self.scales) == 1 else f"{len(self.scales)} scales"
+        return scales + (" + flip" if self.flip else "")
+
+
+class Estimator:
+    """Finds the keypoints of persons in pictures.
+
+    Args:
+        network: Trained; moved to ``device`` and to evaluation mode.
+        experiment: What it was trained by.
+        device: ``"cpu"``, ``"cuda"``...; None: a GPU where there is one.
+        inference: How it is asked.
+    """
+
+    def __init__(
+        self,
+        network: SadiNet,
+        experiment: Experiment,
+        *,
+        device: str | torch.device | None = None,
+        inference: Inference = Inference(),  # noqa: B008 (frozen)
+    ) -> None:
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.experiment = experiment
+        self.skeleton = experiment.skeleton
+        self.inference = inference
+        self.input_size = experiment.network.input_size
+
+    def predict(self, image: Source, boxes: ArrayLike | None = None, *, margin: float = BOX_MARGIN) -> Poses:
+        """The poses in one picture, a person per box.
+
+        Args:
+            image: A file, its bytes, a Pillow image, or an array ``(H, W, 3)`` RGB.
+            boxes: ``(P, 4)`` or ``(4,)`` xyxy [image px], tight around the persons; None: one person fills the picture.
+            margin: Factor on the longer side of a box that gives the square shown to the network.
+
+        Raises:
+            ImageError: If the picture cannot be read.
+            DataError: If a box is empty, not finite or outside the picture.
+        """
+        pixels = read_image(image)
+        height, width = pixels.shape[:2]
+        if boxes is None:
+            checked = whole_image(width, height)[None]
+            margin = 1.0
+        else:
+            checked = _checked_boxes(boxes, width, height)
+        found = list(self.keypoints((pixels, Crop.around(box, margin)) for box in checked))
+        empty = (np.zeros((0, len(self.skeleton), 2)), np.zeros((0, len(self.skeleton))))
+        xy, score = (np.stack(part) for part in zip(*found, strict=True)) if found else empty
+        return Poses(xy=xy, score=score, boxes=checked, skeleton=self.skeleton, image_size=(width, height))
+
+    def keypoints(self, persons: Iterable[tuple[NDArray[np.uint8], Crop]]) -> Iterator[tuple[Floats, Floats]]:
+        """For each picture and crop, in order, ``xy`` ``(K, 2)`` [image px] and ``score`` ``(K,)`` in [0, 1].
+
+        Persons are read lazily and batched; the next batch is cut out while the network works on this one.
+        """
+        todo = iter(persons)
+        with ThreadPoolExecutor(self.inference.threads, thread_name_prefix="sadinet-crop") as pool:
+
+            def prepare() -> tuple[list[Crop], list[Future[NDArray[np.uint8]]]]:
+                batch = list(islice(todo, self.inference.batch_size))
+                return [crop for _, crop in batch], [
+                    pool.submit(warp, image, image_to_crop(_scaled(crop, scale), self.input_size), self.input_size)
+                    for scale in self.inference.scales
+                    for image, crop in batch
+                ]
+
+            crops, waiting = prepare()
+            while crops:
+                images = np.stack([future.result() for future in waiting])
+                here, (crops, waiting) = crops, prepare()
+                yield from self._finish(images, here)
+
+    def _finish(self, images: NDArray[np.uint8], crops: Sequence[Crop]) -> Iterator[tuple[Floats, Floats]]:
+        scales = self.inference.scales
+        shown = images.reshape(len(scales), len(crops), *images.shape[1:])
+        maps = [self.heatmaps(torch.from_numpy(part).permute(0, 3, 1, 2)) for part in shown]
+        reference = max(scales)
+        sigma = self.experiment.loss.sigma
+        if len(maps) == 1:
+            averaged = maps[0]
+        else:
+            averaged = average_scales(maps, scales, self.input_size)
+            sigma *= STRIDE * min(scales) / reference
+        xy, peak = decode(averaged, self.experiment.decoding, sigma=sigma)
+        xy = (xy + 0.5) * (self.input_size / averaged.shape[-1]) - 0.5  # heatmap px to crop px
+        points, scores = xy.cpu().numpy().astype(np.float64), peak.clamp(0, 1).cpu().numpy().astype(np.float64)
+        for crop, at, score in zip(crops, points, scores, strict=True):
+            yield apply(invert(image_to_crop(_scaled(crop, reference), self.input_size)), at), score
+
+    @torch.inference_mode()
+    def heatmaps(self, images: Tensor) -> Tensor:
+        """Heatmaps ``(B, K, h, w)`` float32 of crops ``(B, 3, S, S)`` uint8 RGB, averaged with the mirrored ones if so set."""
+        inputs = (images.to(self.device).float() / 255).contiguous(memory_format=torch.channels_last)
+        heatmaps = self.network.backbone_heatmaps(inputs)
+        if self.inference.flip:
+            mirrored = self.network.backbone_heatmaps(inputs.flip(-1))
+            heatmaps = (heatmaps + unmirror(mirrored, self.skeleton.flip_index)) / 2
+        averaged: Tensor = heatmaps.float()
+        return averaged
+
+
+def average_scales(heatmaps: Sequence[Tensor], scales: Sequence[float], size: int) -> Tensor:
+    """The mean of heatmaps of differently large crops, on the grid of the largest crop at ``size`` x ``size``.
+
+    Args:
+        heatmaps: One ``(B, K, h, w)`` per scale.
+        scales: Factors on the crop's side.
+        size: Side of the result; a crop counts 0 beyond its border.
+
+    Returns:
+        ``(B, K, size, size)``.
+
+    Source: paper Sec. IV-A ("image pyramids with six scales"); the common grid: decision 008.
+    """
+    reference = max(scales)
+    total: Tensor | None = None
+    for maps, scale in zip(heatmaps, scales, strict=True):
+        side = (torch.arange(size, dtype=maps.dtype, device=maps.device) * 2 + 1) / size - 1
+        grid = torch.stack(torch.meshgrid(side, side, indexing="xy"), -1) * (reference / scale)
+        sampled = F.grid_sample(maps, grid.expand(len(maps), -1, -1, -1), align_corners=False)
+        total = sampled if total is None else total + sampled
+    if total is None:
+        raise ConfigError("no scales to average")
+    return total / len(scales)
+
+
+def _scaled(crop: Crop, scale: float) -> Crop:
+    return Crop(crop.center, crop.side * scale, crop.angle)
+
+
+def _checked_boxes(boxes: ArrayLike, width: int, height: int) -> Floats:
+    array = np.asarray(boxes, dtype=np.float64)
+    if array.size == 0:
+        return np.zeros((0, 4))
+    array = np.atleast_2d(array)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise DataError(f"boxes have shape {np.shape(boxes)}: give (P, 4), x0 y0 x1 y1 in pixels")
+    for number, (left, top, right, bottom) in enumerate(array):
+        problem = None
+        if not np.isfinite(array[number]).all():
+            problem = "is not finite"
+        elif left >= right or top >= bottom:
+            problem = "is empty: x0 < x1 and y0 < y1 must hold"
+        elif left > width - 0.5 or top > height - 0.5 or right < -0.5 or bottom < -0.5:
+            problem = f"lies outside the picture of {width} x {height} px"
+        if problem:
+            raise DataError(f"box {number} ({left:g} {top:g} {right:g} {bottom:g}) {problem}")
+    return array

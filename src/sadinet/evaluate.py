@@ -1,0 +1,75 @@
+"""An estimator against the annotation of a split."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from .data.person import Person
+from .data.splits import Split
+from .errors import DataError
+from .estimator import Estimator
+from .geometry import Crop
+from .images import read_image
+from .metrics import LSP_PCK, MPII_PCKH, Protocol
+from .report import Report, score_persons
+from .skeleton import MPII, Skeleton
+
+
+def protocol_of(skeleton: Skeleton) -> Protocol:
+    """PCKh for MPII's keypoints, else PCK."""
+    return MPII_PCKH if skeleton == MPII else LSP_PCK
+
+
+def predict_persons(
+    estimator: Estimator, persons: Iterable[Person], *, quiet: bool = True
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Keypoints ``(N, K, 2)`` [image px] and scores ``(N, K)`` of annotated persons in their data set's crops."""
+    persons = list(persons)
+    found = estimator.keypoints(_pictures(persons))
+    xy, scores = zip(*tqdm(found, total=len(persons), desc="persons", disable=quiet, leave=False), strict=True)
+    return np.stack(xy), np.stack(scores)
+
+
+def _pictures(persons: Iterable[Person]) -> Iterator[tuple[NDArray[np.uint8], Crop]]:
+    for person in persons:
+        yield read_image(person.image), person.crop
+
+
+def evaluate_split(
+    estimator: Estimator, split: Split, *, weights: str = "", quiet: bool = True, save: Path | None = None
+) -> Report:
+    """The report on ``split``; the box is the data set's protocol's, made from its annotation.
+
+    Args:
+        estimator: With keypoints of the data set.
+        split: Whom.
+        weights: What to call them in the report.
+        quiet: No progress bar.
+        save: Also write the predictions here, ``.npz`` with ``xy`` and ``score``.
+
+    Raises:
+        DataError: If the estimator has other keypoints than the data set.
+    """
+    keypoints = len(split.persons[0].xy)
+    if keypoints != len(estimator.skeleton):
+        raise DataError(
+            f"{split.name} has {keypoints} keypoints and these weights {len(estimator.skeleton)} "
+            f"('{estimator.skeleton.name}'): evaluate them on the data set they were trained for"
+        )
+    xy, score = predict_persons(estimator, split.persons, quiet=quiet)
+    if save is not None:
+        save.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(save, xy=xy, score=score, ids=np.array(split.ids))
+    metadata = {
+        "data": split.name,
+        "persons hash": split.hash,
+        "weights": weights or estimator.experiment.name,
+        "test": estimator.inference.describe(),
+        "input": f"{estimator.input_size} px",
+        "decoding": estimator.experiment.decoding,
+        "boxes": "from the annotation",
+    }
+    return score_persons(xy, split.persons, estimator.skeleton, protocol_of(estimator.skeleton), metadata)

@@ -1,0 +1,260 @@
+"""The distribution learning module: a vector becomes mean, deviation and, through a flow, a learnable heatmap.
+
+Coordinates are in units ``u`` of the heatmap's side, 0 at its centre: pixel i of w has u = (i + 0.5) / w - 0.5.
+Everything here runs in float32, whatever autocast says: in bfloat16 the peak moves by a tenth of a pixel.
+Source: paper Sec. III-D, Eq. 4-5; what the paper leaves open: decision 005.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .flow import RealNVP, standard_normal_log_density
+
+DistributionKind = Literal["product", "flow", "mix", "smooth", "gauss"]
+Normalization = Literal["mass", "canonical", "gridmax", "density"]
+Evaluation = Literal["table", "exact"]
+
+
+@dataclass(frozen=True)
+class DistributionConfig:
+    """Choices of the distribution learning module.
+
+    Attributes:
+        kind: The density of the residual ``(x - mean) / deviation``, up to a constant: ``"product"`` of the standard
+            normal and the flow's density (RLE's residual form), the ``"flow"`` alone, the ``"mix"`` (mean) of both,
+            ``"smooth"``: the flow's density convolved with the standard normal, ``"gauss"``: no flow (control).
+        normalization: Height of the learnable heatmap: ``"mass"``: volume of the target Gaussian; ``"canonical"``:
+            peak of the density 1; ``"gridmax"``: highest pixel 1; ``"density"``: volume 1.
+        standardize: Shift and scale the density so that mean and deviation are the distribution's own.
+        reweight: Multiply the backbone's heatmap by the density instead of replacing it.
+        evaluation: The flow at every pixel (``"exact"``, slow) or from a table on a canonical grid.
+        table_size: Points per side of that grid.
+        padding: Evaluate on a canvas enlarged by this share of the side on each side.
+        normalize_features: Divide the vector by its length in the layer of the mean (RLE's normalised linear layer).
+        sigma_min: Smallest deviation [u].
+        sigma_max: Largest deviation [u].
+        sigma_init: Deviation at the start of training [u].
+        flow_layers: Couplings of the flow.
+        flow_hidden: Width of their functions.
+        flow_per_keypoint: One flow per keypoint instead of one for all.
+    """
+
+    kind: DistributionKind = "product"
+    normalization: Normalization = "mass"
+    standardize: bool = True
+    reweight: bool = False
+    evaluation: Evaluation = "table"
+    table_size: int = 129
+    padding: float = 0.0
+    normalize_features: bool = False
+    sigma_min: float = 0.5 / 64
+    sigma_max: float = 1.0
+    sigma_init: float = 0.125
+    flow_layers: int = 6
+    flow_hidden: int = 64
+    flow_per_keypoint: bool = False
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """The module's answer.
+
+    Attributes:
+        mean: ``(B, K, 2)`` [u].
+        deviation: ``(B, K, 2)`` [u], positive.
+        heatmaps: The learnable heatmaps ``(B, K, h, w)``; larger than the backbone's where the canvas is padded.
+        log_likelihood: ``log P(xy)`` ``(B, K)`` per u^2 under the residual form of Eq. 4, where keypoints were given.
+        flow_log_likelihood: The same under the flow alone.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    heatmaps: Tensor
+    log_likelihood: Tensor | None = None
+    flow_log_likelihood: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class CanonicalDensity:
+    """The residual's density on a fixed grid, the same for every picture of a step.
+
+    Attributes:
+        ratio: ``log p / N(0, I)`` ``(G, n, n)`` on ``[-extent, extent]^2``, rows are y, up to a constant.
+        log_mass: ``(G,)`` logarithm of the density's integral.
+        log_peak: ``(G,)`` its highest logarithm on the grid.
+        mean: ``(G, 2)`` and ``deviation`` ``(G, 2)`` of the density.
+    """
+
+    ratio: Tensor
+    log_mass: Tensor
+    log_peak: Tensor
+    mean: Tensor
+    deviation: Tensor
+
+
+EXTENT = 6.0  # deviations covered by the canonical grid; the standard normal beyond holds 2e-9
+
+
+class DistributionLearning(nn.Module):
+    """Mean, deviation and learnable heatmaps from a vector.
+
+    Args:
+        inputs: Length of the vector.
+        keypoints: K.
+        config: See `DistributionConfig`.
+    """
+
+    def __init__(self, *, inputs: int, keypoints: int, config: DistributionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.keypoints = keypoints
+        self.to_mean = nn.Linear(inputs, 2 * keypoints)
+        self.to_deviation = nn.Linear(inputs, 2 * keypoints)
+        share = (config.sigma_init - config.sigma_min) / (config.sigma_max - config.sigma_min)
+        for layer, bias in ((self.to_mean, 0.0), (self.to_deviation, math.log(share / (1 - share)))):
+            nn.init.xavier_uniform_(layer.weight, gain=0.01)
+            nn.init.constant_(layer.bias, bias)
+        groups = keypoints if config.flow_per_keypoint else 1
+        flow = RealNVP(layers=config.flow_layers, hidden=config.flow_hidden, groups=groups)
+        self.flow = None if config.kind == "gauss" else flow
+        side = torch.linspace(-EXTENT, EXTENT, config.table_size)
+        y, x = torch.meshgrid(side, side, indexing="ij")
+        self.register_buffer("grid", torch.stack([x, y], -1), persistent=False)  # (n, n, 2)
+        self.grid: Tensor
+
+    def forward(self, features: Tensor, heatmaps: Tensor, sigma: float, xy: Tensor | None = None) -> Distribution:
+        """Distributions from ``features`` ``(B, inputs)``.
+
+        Args:
+            features: The vector of the spatial fusion module.
+            heatmaps: The backbone's ``(B, K, h, w)``: the size wanted, and what ``reweight`` multiplies.
+            sigma: Spread of the target Gaussian [heatmap px].
+            xy: Labelled keypoints ``(B, K, 2)`` [u], for the likelihoods; NaN where there are none.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.float()
+            mean, deviation = self._moments(features)
+            density = self._canonical()
+            learnable = self._render(mean, deviation, density, heatmaps.float(), sigma)
+            if xy is None or self.flow is None:
+                return Distribution(mean, deviation, learnable)
+            return Distribution(mean, deviation, learnable, *self._log_likelihoods(mean, deviation, density, xy))
+
+    def _moments(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        config = self.config
+        if config.normalize_features:
+            direction = F.normalize(features, dim=1)
+            mean = F.linear(direction, self.to_mean.weight, self.to_mean.bias)
+        else:
+            mean = self.to_mean(features)
+        gate = self.to_deviation(features).sigmoid()
+        deviation = config.sigma_min + (config.sigma_max - config.sigma_min) * gate
+        return mean.view(-1, self.keypoints, 2), deviation.view(-1, self.keypoints, 2)
+
+    def _canonical(self) -> CanonicalDensity:
+        """The density of the residual on the canonical grid, with its integral, peak, mean and deviation."""
+        normal = standard_normal_log_density(self.grid)  # (n, n)
+        ratio = self._log_ratio(self.grid) if self.config.kind != "smooth" else self._smooth_ratio()
+        log_density = normal + ratio  # (G, n, n)
+        cell = (2 * EXTENT / (self.config.table_size - 1)) ** 2
+        flat = log_density.flatten(1)
+        log_mass = flat.logsumexp(1) + math.log(cell)
+        share = flat.softmax(1)[..., None]  # (G, n*n, 1)
+        points = self.grid.flatten(0, 1)  # (n*n, 2)
+        mean = (share * points).sum(1)
+        variance = (share * (points - mean[:, None]).square()).sum(1)
+        peak = flat.amax(1)
+        if not self.config.standardize:
+            mean, variance = torch.zeros_like(mean), torch.ones_like(variance)
+        return CanonicalDensity(ratio, log_mass, peak, mean, variance.sqrt())
+
+    def _log_ratio(self, points: Tensor) -> Tensor:
+        """``log p(points) / N(points)``: ``(G, ...)`` for ``(..., 2)``, or per group for ``(G, ..., 2)`` in exact mode."""
+        if self.flow is None:
+            return points.new_zeros(1, *points.shape[:-1])
+        groups = self.flow.groups
+        flow = self.flow.log_density(points.reshape(1, -1, 2).expand(groups, -1, 2)).view(groups, *points.shape[:-1])
+        return self._ratio_from(flow, standard_normal_log_density(points))
+
+    def _ratio_from(self, flow: Tensor, normal: Tensor) -> Tensor:
+        if self.config.kind == "product":
+            return flow
+        if self.config.kind == "mix":
+            return torch.logaddexp(flow, normal.expand_as(flow)) - math.log(2) - normal
+        return flow - normal
+
+    def _smooth_ratio(self) -> Tensor:
+        """The ratio of the flow's density convolved with the standard normal."""
+        assert self.flow is not None
+        n = self.config.table_size
+        flow = self.flow.log_density(self.grid.view(1, -1, 2).expand(self.flow.groups, -1, 2)).view(-1, n, n)
+        step = 2 * EXTENT / (n - 1)
+        offset = torch.arange(-(n // 2), n // 2 + 1, device=flow.device) * step
+        kernel = torch.exp(-0.5 * offset.square()) * step / math.sqrt(2 * math.pi)
+        density = F.conv2d(flow.exp()[:, None], kernel.view(1, 1, 1, -1), padding=(0, n // 2))
+        density = F.conv2d(density, kernel.view(1, 1, -1, 1), padding=(n // 2, 0))[:, 0]
+        return density.clamp(min=1e-30).log() - standard_normal_log_density(self.grid)
+
+    def _render(self, mean: Tensor, deviation: Tensor, density: CanonicalDensity, backbone: Tensor, sigma: float) -> Tensor:
+        """The density on the heatmap's pixels, shifted by ``mean`` and scaled by ``deviation`` (Eq. 5)."""
+        height, width = backbone.shape[-2:]
+        points = _pixel_units(height, width, self.config.padding, mean)  # (H, W, 2), H and W of the canvas
+        residual = (points - mean[:, :, None, None]) / deviation[:, :, None, None]  # (B, K, H, W, 2)
+        at = residual * density.deviation[:, None, None] + density.mean[:, None, None]
+        log_density = standard_normal_log_density(at) + self._ratio_at(at, density.ratio)
+        pixels = deviation * deviation.new_tensor([width, height])
+        log_area = (density.deviation.log() - pixels.log()).sum(-1) - density.log_mass  # (B, K)
+        kind = self.config.normalization
+        if kind == "canonical":
+            rendered = (log_density - density.log_peak[:, None, None]).exp()
+        elif kind == "gridmax":
+            rendered = (log_density - log_density.amax(dim=(2, 3), keepdim=True)).exp()
+        else:
+            volume = 2 * math.pi * sigma**2 if kind == "mass" else 1.0
+            rendered = volume * (log_density + log_area[..., None, None]).exp()
+        return backbone * rendered if self.config.reweight else rendered
+
+    def _ratio_at(self, at: Tensor, table: Tensor) -> Tensor:
+        """``log p / N`` at canonical points ``(B, K, H, W, 2)``: interpolated in the table, or exact."""
+        if self.flow is None:
+            return at.new_zeros(at.shape[:-1])
+        batch, keypoints = at.shape[:2]
+        groups = self.flow.groups
+        if self.config.evaluation == "exact" and self.config.kind != "smooth":
+            points = at.transpose(0, 1).reshape(groups, -1, 2)  # group-major: a flow sees its own keypoint
+            flow = self.flow.log_density(points)
+            ratio = self._ratio_from(flow, standard_normal_log_density(points))
+            return ratio.view(keypoints, batch, *at.shape[2:4]).transpose(0, 1)
+        where = (at / EXTENT).transpose(0, 1).reshape(groups, -1, at.shape[3], 2)  # (G, K/G*B*H, W, 2)
+        found = F.grid_sample(table[:, None], where, padding_mode="border", align_corners=True)[:, 0]
+        return found.view(keypoints, batch, *at.shape[2:4]).transpose(0, 1)
+
+    def _log_likelihoods(
+        self, mean: Tensor, deviation: Tensor, density: CanonicalDensity, xy: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Eq. 4 with and without the standard normal, ``(B, K)`` each; 0 where ``xy`` is NaN."""
+        assert self.flow is not None
+        known = xy.isfinite().all(-1)
+        residual = (torch.where(known[..., None], xy, mean.detach()) - mean) / deviation
+        points = residual.transpose(0, 1).reshape(self.flow.groups, -1, 2)
+        flow = self.flow.log_density(points).view(self.keypoints, -1).T  # (B, K)
+        scale = deviation.log().sum(-1)
+        normal = standard_normal_log_density(residual)
+        log_mass = density.log_mass if self.config.kind == "product" else torch.zeros_like(density.log_mass)
+        return known * (flow + normal - log_mass - scale), known * (flow - scale)
+
+
+def _pixel_units(height: int, width: int, padding: float, like: Tensor) -> Tensor:
+    """Centres ``(H, W, 2)`` [u] of the pixels of a heatmap and of ``padding`` times its size on every side."""
+
+    def side(length: int) -> Tensor:
+        extra = round(length * padding)
+        return (torch.arange(-extra, length + extra, dtype=like.dtype, device=like.device) + 0.5) / length - 0.5
+
+    y, x = torch.meshgrid(side(height), side(width), indexing="ij")
+    return torch.stack([x, y], -1)

@@ -1,0 +1,80 @@
+"""Scoring a file of predictions, whoever made them."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .data.splits import read_split
+from .errors import ConfigError
+from .metrics import LSP_PCK, MPII_PCKH, Protocol
+from .predictions import read_predictions
+from .report import Report, score_persons
+from .skeleton import LSP, MPII, Skeleton
+
+
+@dataclass(frozen=True)
+class _Benchmark:
+    skeleton: Skeleton
+    protocol: Protocol
+    split: str
+
+
+_BENCHMARKS = {"lsp": _Benchmark(LSP, LSP_PCK, "test"), "mpii": _Benchmark(MPII, MPII_PCKH, "val")}
+
+
+def score_file(
+    path: Path | str,
+    *,
+    dataset: str,
+    data: Path,
+    split: str | None = None,
+    layout: str | None = None,
+    one_based: bool = False,
+    key: str | None = None,
+) -> Report:
+    """The report on the predictions in a file, by the data set's own protocol.
+
+    Args:
+        path: Predictions as ``read_predictions`` reads them, persons in the order of the split: LSP's test images in
+            theirs, MPII's 2958 validation persons in that of the annotation.
+        dataset: ``"lsp"`` or ``"mpii"``.
+        data: The folder of the data sets.
+        split: The persons scored; by default LSP's ``"test"`` or MPII's ``"val"``.
+        layout: The order of the array's axes, where their lengths cannot tell, such as ``"nkc"``.
+        one_based: The file counts pixels from 1.
+        key: Which array of a file with several.
+
+    Raises:
+        ConfigError: The data set has no protocol here, or the layout is none.
+        DataError: The annotation or the file of predictions cannot be used.
+    """
+    if dataset not in _BENCHMARKS:
+        raise ConfigError(f"no protocol to score '{dataset}' by; there is one for: {', '.join(_BENCHMARKS)}")
+    benchmark = _BENCHMARKS[dataset]
+    path, split = Path(path), split or benchmark.split
+    chosen = read_split(dataset, split, Path(data), need_images=False)
+    predicted = read_predictions(
+        path,
+        persons=len(chosen.persons),
+        keypoints=len(benchmark.skeleton),
+        layout=layout,
+        one_based=one_based,
+        key=key,
+        ids=[person.id for person in chosen.persons],
+    )
+    metadata = {
+        "dataset": dataset,
+        "split": split,
+        "split hash": chosen.hash,
+        "predictions": f"{path.name}, pixels counted from {1 if one_based else 0}",
+    }
+    report = score_persons(predicted, chosen.persons, benchmark.skeleton, benchmark.protocol, metadata)
+    if one_based or path.suffix.lower() != ".mat":
+        return report
+    shifted = score_persons(predicted - 1.0, chosen.persons, benchmark.skeleton, benchmark.protocol)
+    if not shifted.mean > report.mean:
+        return report
+    note = (
+        f"MATLAB files usually count pixels from 1; read so (--one-based), the mean would be {shifted.mean:.2f} "
+        f"instead of {report.mean:.2f}. The numbers above take the file as counting from 0."
+    )
+    return replace(report, notes=(*report.notes, note))

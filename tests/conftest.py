@@ -1,0 +1,14 @@
+"""Fixtures that every test may use."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data beside the repository; skips where a checkout has none."""
+    for parent in Path(__file__).resolve().parents:
+        if (parent / "shared" / "data" / "README.md").is_file():
+            return parent / "shared"
+    pytest.skip("no folder of real data (shared/data) beside this checkout")

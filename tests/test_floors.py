@@ -1,0 +1,173 @@
+"""Imports go down: a module uses only what lies on lower floors."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import sadinet
+
+# A name stands for the module and everything in it; of several that fit, the longest counts.
+FLOORS: dict[str, float] = {
+    "errors": 0,
+    "skeleton": 0.5,
+    "geometry": 1,
+    "heatmaps": 1.5,
+    "images": 1.5,
+    "metrics": 1.5,
+    "poses": 1.5,
+    "data": 2,
+    "model": 2,
+    "draw": 3,
+    "experiment": 3,
+    "predictions": 3,
+    "report": 3,
+    "estimator": 3.5,
+    "checkpoint": 4,
+    "evaluate": 4,
+    "predict": 5,
+    "score": 5,
+    "train": 5,
+    "cli": 6,
+    "__init__": 7,
+    "__main__": 7,
+}
+# Members of these import each other, in no circle.
+PACKAGES = {"data", "model"}
+REQUIRED = {"PIL", "numpy", "safetensors", "scipy", "torch", "tqdm"}
+# Needed for one purpose only, so imported where that purpose is.
+EXTRAS = {"h5py", "matplotlib", "skimage"}
+
+Import = tuple[str, int, bool]
+"""What is imported (``.x`` for the package's own module x), in which line, and whether inside a function."""
+
+
+def read_sources() -> dict[str, str]:
+    """The text of every module, by its name within the package: ``data.person``, ``model.__init__``."""
+    root = Path(sadinet.__file__).parent
+    return {".".join(p.relative_to(root).with_suffix("").parts): p.read_text("utf-8") for p in root.rglob("*.py")}
+
+
+def find_imports(module: str, text: str, modules: set[str]) -> Iterator[Import]:
+    """Everything that ``module`` imports."""
+
+    def own(path: str, name: str) -> str:
+        member = f"{path}.{name}".lstrip(".")
+        if member in modules or f"{member}.__init__" in modules:
+            return f".{member}"
+        return f".{path}" if path else ".__init__"
+
+    def visit(node: ast.AST, inside: bool) -> Iterator[Import]:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                first, _, rest = alias.name.partition(".")
+                yield (f".{rest or '__init__'}" if first == "sadinet" else first), node.lineno, inside
+        elif isinstance(node, ast.ImportFrom):
+            base = module.split(".")[: -node.level] if node.level else []
+            path = ".".join([*base, *(node.module or "").split(".")]).strip(".")
+            for alias in node.names:
+                if alias.name == "__version__":
+                    continue  # a fact, although it is written in __init__
+                if node.level:
+                    yield own(path, alias.name), node.lineno, inside
+                elif path.split(".")[0] == "sadinet":
+                    yield own(path.removeprefix("sadinet").strip("."), alias.name), node.lineno, inside
+                else:
+                    yield path.split(".")[0], node.lineno, inside
+        inside = inside or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, inside)
+
+    yield from visit(ast.parse(text), False)
+
+
+def floor_of(module: str) -> float | None:
+    parts = module.split(".")
+    for n in range(len(parts), 0, -1):
+        if ".".join(parts[:n]) in FLOORS:
+            return FLOORS[".".join(parts[:n])]
+    return None
+
+
+def find_problems(sources: dict[str, str]) -> list[str]:
+    """What is wrong with the imports of the modules in ``sources``, one line each."""
+    problems = []
+    within: dict[str, set[str]] = {}
+    for module, text in sorted(sources.items()):
+        floor = floor_of(module)
+        if floor is None:
+            problems.append(f"{module}: has no floor; add it to FLOORS")
+            continue
+        for target, line, inside in find_imports(module, text, set(sources)):
+            where = f"{module}:{line}: imports {target}"
+            if not target.startswith("."):
+                if target in EXTRAS:
+                    if not inside:
+                        problems.append(f"{where}, an extra, for everyone; import it in the function that needs it")
+                elif target not in REQUIRED and target not in sys.stdlib_module_names:
+                    problems.append(f"{where}, which is no dependency")
+                elif inside:
+                    problems.append(f"{where} inside a function")
+                continue
+            if inside:
+                problems.append(f"{where} inside a function")
+            name = target[1:]
+            package = name.split(".")[0]
+            target_floor = floor_of(name)
+            if package in PACKAGES and module.split(".")[0] == package:
+                member = f"{name}.__init__" if f"{name}.__init__" in sources else name
+                within.setdefault(module, set()).add(member)
+            elif target_floor is None or target_floor >= floor:
+                problems.append(f"{where}, which is not below it ({floor:g} -> {target_floor})")
+    try:
+        TopologicalSorter(within).prepare()
+    except CycleError as error:
+        problems.append(f"a circle of imports: {' -> '.join(error.args[1])}")
+    return problems
+
+
+def test_imports_go_down():
+    sources = read_sources()
+    assert "geometry" in sources
+    assert find_problems(sources) == []
+
+
+@pytest.mark.parametrize(
+    ("sources", "problem"),
+    [
+        ({"geometry": "from .images import warp", "images": ""}, "geometry:1: imports .images, which is not below"),
+        ({"images": "from . import heatmaps", "heatmaps": ""}, "images:1: imports .heatmaps, which is not below"),
+        ({"data.a": "from ..model import net", "model.net": ""}, "data.a:1: imports .model.net, which is not below"),
+        ({"model.net": "import sadinet.data.person"}, "model.net:1: imports .data.person, which is not below"),
+        ({"errors": "from . import Poses"}, "errors:1: imports .__init__, which is not below"),
+        ({"data.a": "from .b import x", "data.b": "\nfrom . import a"}, "a circle of imports: data."),
+        (
+            {"cli": "def f():\n    from .errors import DataError", "errors": ""},
+            "cli:2: imports .errors inside a function",
+        ),
+        ({"cli": "def f():\n    import torch"}, "cli:2: imports torch inside a function"),
+        ({"report": "import matplotlib.pyplot as plt"}, "report:1: imports matplotlib, an extra, for everyone"),
+        ({"report": "from yaml import load"}, "report:1: imports yaml, which is no dependency"),
+        ({"utils": ""}, "utils: has no floor"),
+    ],
+)
+def test_what_goes_up_is_found(sources, problem):
+    (found,) = find_problems(sources)
+    assert found.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        {"cli": "from . import __version__, train", "train": "from .geometry import Crop", "geometry": ""},
+        {"data.b": "from .a import x\nfrom ..errors import DataError", "data.a": "", "errors": ""},
+        {"data.__init__": "from .a import x", "data.a": "", "train": "from .data import x"},
+        {"report": "def plot():\n    import matplotlib.pyplot as plt"},
+        {"report": "import json\nfrom collections.abc import Sequence\nimport numpy as np"},
+    ],
+)
+def test_what_goes_down_is_allowed(sources):
+    assert find_problems(sources) == []
