@@ -8,7 +8,8 @@
 PYTHON ?= python3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # What a shell may have set must not decide what is imported here.
-unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV __PYVENV_LAUNCHER__
+unexport PYTHONPATH PYTHONHOME PYTHONWARNINGS VIRTUAL_ENV __PYVENV_LAUNCHER__
+unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV
 
 SHELL := /bin/sh
 PY := .venv/bin/python
@@ -16,6 +17,7 @@ INSTALL := $(PY) -m pip install --quiet --constraint constraints.txt --editable
 SETUP := pyproject.toml constraints.txt
 
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 .PHONY: help demo test lint format clean
 
 help:

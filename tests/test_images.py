@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sadinet.errors import ImageError
-from sadinet.geometry import Crop, apply, compose, image_to_crop, resample
+from sadinet.geometry import Crop, apply, compose, image_to_crop, invert, resample
 from sadinet.images import read_image, warp, write_image
 
 from .reference import warp as slow
@@ -115,10 +115,10 @@ class TestRead:
         read = read_image(encoded(Image.fromarray(np.array([[0, 255, 0]], np.uint8)).convert("1"), "PNG"))
         assert read[0].tolist() == [[0, 0, 0], [255, 255, 255], [0, 0, 0]]
 
-    @pytest.mark.parametrize("mode", ["RGBA", "LA", "La", "PA"])
+    @pytest.mark.parametrize("mode", ["RGBA", "LA", "La"])
     def test_transparency_is_laid_over_white(self, mode):
         rgba = Image.fromarray(np.array([[[90, 90, 90, 0], [90, 90, 90, 255]]], np.uint8), "RGBA")
-        image = rgba.convert("LA").convert(mode) if mode != "RGBA" else rgba
+        image = rgba if mode == "RGBA" else rgba.convert("LA").convert(mode)
         assert read_image(image)[0].tolist() == [[255, 255, 255], [90, 90, 90]]
 
     @pytest.mark.parametrize(("mode", "clear"), [("P", 1), ("P", b"\xff\x00"), ("L", 1), ("RGB", (1, 1, 1))])
@@ -196,7 +196,7 @@ class TestRefused:
             read_image(path)
 
     @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's remarks on damaged tags
-    @settings(max_examples=60)
+    @settings(max_examples=60, deadline=None)
     @given(st.data())
     def test_damage_is_read_or_refused_but_never_a_crash(self, data):
         kind = data.draw(st.sampled_from(["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"]))
@@ -258,7 +258,7 @@ class TestWrite:
         path = tmp_path / "a.png"
         path.write_text("old")
         monkeypatch.setattr(Image.Image, "save", full)
-        with pytest.raises(ImageError, match="a.png: cannot be written .no space left"):
+        with pytest.raises(ImageError, match=r"a.png: cannot be written \(no space left"):
             write_image(picture, path)
         assert path.read_text() == "old"
         assert list(tmp_path.iterdir()) == [path]
@@ -282,7 +282,7 @@ class TestWarp:
         expected[:14, 5:] = picture[3:, :15]
         np.testing.assert_array_equal(moved, expected)
 
-    @settings(max_examples=25)
+    @settings(max_examples=25, deadline=None)
     @given(
         st.tuples(st.floats(-5, 25), st.floats(-5, 20)),
         st.floats(3, 24),
@@ -294,9 +294,11 @@ class TestWarp:
         to_out = image_to_crop(Crop(center, side, angle), 13)
         expected = slow.warp(image, to_out, size)
         difference = np.abs(warp(image, to_out, size) - expected).max(2)
-        # A position within rounding of the border may fall on either side of it.
-        assert np.quantile(difference, 0.95) <= 1
-        np.testing.assert_array_less(difference[expected.any(2)], 1.001)
+        v, u = np.mgrid[: size[1], : size[0]]
+        seen = apply(invert(to_out), np.stack([u, v], -1))
+        # Within rounding of the border, a position may fall on either side of it.
+        on_border = (np.abs(np.abs(seen - (11.0, 8.0)) - (11.5, 8.5)) < 1e-6).any(-1)
+        assert difference[~on_border].max(initial=0) <= 1.001
 
     @pytest.mark.parametrize("scale", [0.2, 0.27, 0.34, 0.5, 0.8, 1.0, 1.7, 4.0])
     @pytest.mark.parametrize("angle", [0.0, 30.0, -117.0])

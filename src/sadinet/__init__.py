@@ -1,3 +1,78 @@
-"""Human pose estimation with SADI-Net."""
+"""Human pose estimation with SADI-Net.
+
+    import sadinet
+    estimator = sadinet.load()
+    poses = estimator.predict("photo.jpg")
+
+The names below are the public interface; they are imported when first used, so that ``import sadinet`` is instant.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .checkpoint import load_checkpoint, save_checkpoint
+    from .draw import draw_poses
+    from .errors import CheckpointError, ConfigError, DataError, ImageError, SadinetError
+    from .estimator import SIX_SCALES, Estimator, Inference
+    from .experiment import Experiment, override, preset
+    from .images import read_image, write_image
+    from .models import embedded_models, load
+    from .poses import Poses
+    from .skeleton import COCO, LSP, MPII, Skeleton
+    from .train import train
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "checkpoint": ("load_checkpoint", "save_checkpoint"),
+    "draw": ("draw_poses",),
+    "errors": ("CheckpointError", "ConfigError", "DataError", "ImageError", "SadinetError"),
+    "estimator": ("SIX_SCALES", "Estimator", "Inference"),
+    "experiment": ("Experiment", "override", "preset"),
+    "images": ("read_image", "write_image"),
+    "models": ("embedded_models", "load"),
+    "poses": ("Poses",),
+    "skeleton": ("COCO", "LSP", "MPII", "Skeleton"),
+    "train": ("train",),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "COCO",
+    "LSP",
+    "MPII",
+    "SIX_SCALES",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "Estimator",
+    "Experiment",
+    "ImageError",
+    "Inference",
+    "Poses",
+    "SadinetError",
+    "Skeleton",
+    "draw_poses",
+    "embedded_models",
+    "load",
+    "load_checkpoint",
+    "override",
+    "preset",
+    "read_image",
+    "save_checkpoint",
+    "train",
+    "write_image",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'sadinet' has no attribute '{name}'")
+    value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

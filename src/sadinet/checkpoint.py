@@ -83,7 +83,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a safetensors file, or damaged ({error})") from error
     if facts.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: a safetensors file, but not written by sadinet (format {facts.get('format')!r})")
+        raise CheckpointError(
+            f"{path}: a safetensors file, but not written by sadinet (format {facts.get('format')!r})"
+        )
     return tensors, facts
 
 

@@ -1,10 +1,10 @@
 """Everything that sadinet raises on purpose.
 
-    SadinetError            the user can mend it; the message says what is wrong, where, and what to do
-    ├── ConfigError         an experiment, an option or a keypoint set that makes no sense
-    ├── DataError           a data set, an annotation or a prediction file
-    ├── ImageError          a picture (or video) that cannot be read or must not be
-    └── CheckpointError     weights that are missing, damaged or of another experiment
+SadinetError            the user can mend it; the message says what is wrong, where, and what to do
+├── ConfigError         an experiment, an option or a keypoint set that makes no sense
+├── DataError           a data set, an annotation or a prediction file
+├── ImageError          a picture (or video) that cannot be read or must not be
+└── CheckpointError     weights that are missing, damaged or of another experiment
 """
 
 

@@ -68,7 +68,7 @@ class Estimator:
         experiment: Experiment,
         *,
         device: str | torch.device | None = None,
-        inference: Inference = Inference(),  # noqa: B008 (frozen)
+        inference: Inference = Inference(),
     ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -142,7 +142,7 @@ class Estimator:
 
     @torch.inference_mode()
     def heatmaps(self, images: Tensor) -> Tensor:
-        """Heatmaps ``(B, K, h, w)`` float32 of crops ``(B, 3, S, S)`` uint8 RGB, averaged with the mirrored ones if so set."""
+        """Heatmaps ``(B, K, h, w)`` float32 of crops ``(B, 3, S, S)`` uint8 RGB, mirrored ones averaged in if so set."""
         inputs = (images.to(self.device).float() / 255).contiguous(memory_format=torch.channels_last)
         heatmaps = self.network.backbone_heatmaps(inputs)
         if self.inference.flip:

@@ -191,8 +191,8 @@ def preset(name: str) -> Experiment:
         return PRESETS[name]()
     except KeyError:
         raise ConfigError(
-            f"no experiment is called '{name}'; names are {{{'|'.join(DATASETS)}}}-{{{'|'.join(SIZES)}}} and, if wanted, "
-            f"one of {', '.join(v for v in VARIANTS if v)}"
+            f"no experiment is called '{name}'; names are {{{'|'.join(DATASETS)}}}-{{{'|'.join(SIZES)}}}, "
+            f"then, if wanted, one of {', '.join(v for v in VARIANTS if v)}"
         ) from None
 
 

@@ -115,7 +115,10 @@ class Poses:
             ).reshape(len(people), len(skeleton), 3)
             boxes = np.array([[_number(v) for v in person["box"]] for person in people]).reshape(len(people), 4)
             size = (int(data["image"]["width"]), int(data["image"]["height"]))
-            return cls(values[..., :2], values[..., 2], boxes, skeleton, size, data.get("source"))
+            source = data.get("source")
+            if not (source is None or isinstance(source, str)):
+                raise TypeError(f"the source {source!r} is not a name")
+            return cls(values[..., :2], values[..., 2], boxes, skeleton, size, source)
         except KeyError as error:
             raise DataError(f"poses without {error}: write them with Poses.to_json") from error
         except (TypeError, ValueError, AttributeError, OverflowError) as error:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from .errors import ConfigError
 
@@ -99,7 +100,7 @@ _LIMB_PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 def _chain(*names: str) -> tuple[tuple[str, str], ...]:
-    return tuple(zip(names[:-1], names[1:], strict=True))
+    return tuple(pairwise(names))
 
 
 def _limbs(*sides: str) -> tuple[tuple[str, str], ...]:
@@ -146,7 +147,7 @@ MPII = Skeleton(
         ("pelvis", "left_hip"),
         *_limbs("right", "left"),
     ),
-    parts=(("Head", ("upper_neck", "head_top")), *_LIMB_PARTS),
+    parts=(("Head", ("head_top",)), *_LIMB_PARTS),  # as in published validation tables
     unscored=("pelvis", "thorax"),
     torso=("left_shoulder", "right_hip"),
 )

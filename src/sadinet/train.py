@@ -4,7 +4,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -117,7 +116,8 @@ class Trainer:
     def _average(self, kept: Any, new: Any, count: Any) -> None:
         """EMA with a decay that starts low, so that the first weights are forgotten."""
         seen = self.progress.epoch * self.steps + self.progress.step
-        get_ema_multi_avg_fn(min(self.experiment.training.ema, (1 + seen) / (10 + seen)))(kept, new, count)
+        decay = min(self.experiment.training.ema, (1 + seen) / (10 + seen))
+        get_ema_multi_avg_fn(decay)(kept, new, count)  # type: ignore[no-untyped-call]
 
     @property
     def evaluated(self) -> SadiNet:
@@ -188,7 +188,7 @@ def train(
     data: Path,
     out: Path,
     *,
-    machine: Machine = Machine(),  # noqa: B008 (frozen)
+    machine: Machine = Machine(),
     resume: bool = False,
     init: Path | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
@@ -237,7 +237,9 @@ def read_log(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
-def _epoch(trainer: Trainer, validation: Split, machine: Machine, out: Path, identity: dict[str, str]) -> dict[str, Any]:
+def _epoch(
+    trainer: Trainer, validation: Split, machine: Machine, out: Path, identity: dict[str, str]
+) -> dict[str, Any]:
     """One epoch: steps, validation, the best network; the line for the log."""
     progress, started, saved, waited = trainer.progress, time.monotonic(), time.monotonic(), 0.0
     first = progress.step
@@ -261,7 +263,7 @@ def _epoch(trainer: Trainer, validation: Split, machine: Machine, out: Path, ide
         quiet=machine.quiet,
     )
     progress.epoch += 1
-    score = getattr(report, f"mean_{report.protocol.mean}")
+    score = report.mean
     line = {
         "epoch": progress.epoch,
         **{f"loss_{name}": value / trainer.steps for name, value in progress.sums.items()},
@@ -294,7 +296,9 @@ def _add(sums: dict[str, float], terms: dict[str, Tensor], batch: Batch, out: Pa
     total = float(terms["total"])
     if not math.isfinite(total):
         culprits = out / "not_finite.json"
-        culprits.write_text(json.dumps({"terms": {k: float(v) for k, v in terms.items()}, "index": batch.index.tolist()}))
+        culprits.write_text(
+            json.dumps({"terms": {k: float(v) for k, v in terms.items()}, "index": batch.index.tolist()})
+        )
         raise TrainingError(
             f"the loss is {total}; the persons of that batch are in {culprits}, and the last good state is kept. "
             "Try a lower training.learning_rate, training.precision=float32, or another loss.kind"
@@ -329,7 +333,9 @@ def _require_same(identity: dict[str, str], facts: dict[str, str], state: Path) 
     wanted = from_json(identity["experiment"])
     longer = replace(stored, training=replace(stored.training, epochs=wanted.training.epochs))
     if longer != wanted:
-        raise CheckpointError(f"{state}: belongs to another experiment; see {EXPERIMENT} beside it, or name another folder")
+        raise CheckpointError(
+            f"{state}: belongs to another experiment; see {EXPERIMENT} beside it, or name another folder"
+        )
     for side in ("train", "val"):
         if facts[side] != identity[side]:
             raise CheckpointError(

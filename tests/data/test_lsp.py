@@ -68,6 +68,16 @@ def test_axes_in_any_order_read_the_same(tmp_path: Path, layout: Layout, axes: s
     np.testing.assert_array_equal(read_joints(layout, folder), joints - [1, 1, 0])
 
 
+@pytest.mark.parametrize("layout", [LSP_LAYOUT, LSPET_LAYOUT], ids=lambda layout: str(layout.name))
+def test_a_single_image_as_matlab_saves_it(tmp_path: Path, layout: Layout) -> None:
+    joints = spread(1)
+    folder = write(tmp_path / layout.name, layout, joints)
+    scipy.io.savemat(
+        str(folder / "joints.mat"), {"joints": joints.transpose(["nkc".index(a) for a in layout.axes])[..., 0]}
+    )
+    np.testing.assert_array_equal(read_joints(layout, folder), joints - [1, 1, 0])
+
+
 def test_ambiguous_axes_follow_the_official_file(tmp_path: Path) -> None:
     joints = spread(3)
     folder = write(tmp_path / "lsp", LSP_LAYOUT, joints)
@@ -154,13 +164,23 @@ def test_a_damaged_annotation_is_the_packages_own_error(tmp_path: Path, content:
         read_lsp(tmp_path)
 
 
-def test_a_truncated_annotation_is_the_packages_own_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_truncated_annotation_is_the_packages_own_error(tmp_path: Path, compressed: bool) -> None:
     folder = write(tmp_path / "lsp", LSP_LAYOUT, spread(2))
+    scipy.io.savemat(str(folder / "joints.mat"), {"joints": spread(2)}, do_compression=compressed)
     content = (folder / "joints.mat").read_bytes()
-    for length in (100, 140, 300, len(content) - 8):
+    for length in range(0, len(content), 37):
         (folder / "joints.mat").write_bytes(content[:length])
         with pytest.raises(DataError, match=r"joints"):
             read_lsp(tmp_path)
+
+
+@pytest.mark.parametrize("joints", [np.zeros((3, 15)), np.zeros((3, 13, 2)), {"x": 1.0}, "text"])
+def test_joints_of_another_shape_or_kind_are_refused(tmp_path: Path, joints: object) -> None:
+    folder = write(tmp_path / "lsp", LSP_LAYOUT, spread(2))
+    scipy.io.savemat(str(folder / "joints.mat"), {"joints": joints})
+    with pytest.raises(DataError, match=r"has the shape .*, expected"):
+        read_lsp(tmp_path)
 
 
 def test_another_variable_is_refused(tmp_path: Path) -> None:

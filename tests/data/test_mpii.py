@@ -147,8 +147,8 @@ def write_release(data: Path, images: list[tuple[str, Any]], training: list[int]
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
     most = [k for k in range(16) if k != MISSING]
-    flags: dict[int, Any] = {k: 1 for k in most} | {OCCLUDED: 0, 8: np.zeros((0, 0)), 9: ""}
-    texts: dict[int, Any] = {k: "1" for k in most} | {OCCLUDED: "0"}
+    flags: dict[int, Any] = dict.fromkeys(most, 1) | {OCCLUDED: 0, 8: np.zeros((0, 0)), 9: ""}
+    texts: dict[int, Any] = dict.fromkeys(most, "1") | {OCCLUDED: "0"}
     empty = np.zeros((0, 0))
     images = [
         ("a.jpg", structs(annotated(points(flags, most)))),

@@ -30,7 +30,7 @@ def test_keypoints_lie_inside_and_on_a_limb_of_their_sides_colour(tmp_path: Path
         with Image.open(person.image) as picture:
             pixels = np.asarray(picture.convert("RGB")).astype(int)
         height, width, _ = pixels.shape
-        assert 96 <= min(width, height)
+        assert min(width, height) >= 96
         assert max(width, height) <= 200
         assert (person.xy >= 0).all()
         assert (person.xy <= [width - 1, height - 1]).all()

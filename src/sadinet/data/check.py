@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from ..errors import ConfigError, DataError
 from ..geometry import Floats, apply, image_to_crop, invert
 from ..skeleton import LSP, MPII, SKELETONS, Skeleton
-from .lsp import LSP_LAYOUT, LSPET_LAYOUT, Layout, find_folder, read_joints, usable_keypoints
+from .lsp import LSP_LAYOUT, LSPET_LAYOUT, Layout, find_folder, read_joints, read_layout, usable_keypoints
 from .mpii import find_mpii, read_mpii
 from .person import Person
 from .toy import TOY_LAYOUT
@@ -146,6 +146,22 @@ def contact_sheet(persons: Sequence[Person], path: Path, columns: int = 8, cell:
     for i, person in enumerate(persons):
         sheet.paste(_drawn(person, cell), (i % columns * cell, i // columns * cell))
     sheet.save(path)
+
+
+def some_persons(data: Path, count: int = 16) -> list[Person]:
+    """Up to ``count`` persons of each data set in ``data``, evenly spread, whose pictures are there; for a sheet."""
+    found: list[Person] = []
+    for layout in (LSP_LAYOUT, LSPET_LAYOUT, TOY_LAYOUT):
+        if find_folder(layout, data) is not None:
+            found += _spread(read_layout(layout, data), count)
+    if find_mpii(data) is not None:
+        found += _spread(read_mpii(data, need_images=False), count)
+    return found
+
+
+def _spread(persons: list[Person], count: int) -> list[Person]:
+    there = [person for person in persons if person.image.is_file()]
+    return there[:: max(len(there) // count, 1)][:count]
 
 
 # ---- checking

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..geometry import apply
 from ..images import read_image, warp
-from .augment import IDENTITY, AugmentConfig, Augmentation, draw_augmentation, example_rng
+from .augment import IDENTITY, Augmentation, AugmentConfig, draw_augmentation, example_rng
 from .person import Person
 
 

@@ -141,25 +141,29 @@ def read_joints(layout: Layout, folder: Path) -> Floats:
     file = folder / "joints.mat"
     if not file.is_file():
         raise DataError(f"{layout.name}: no annotation file '{file}': complete your copy of the data set")
-    raw = np.asarray(read_mat(file, "joints"), dtype=np.float64)
-    axes = _axes(raw.shape, layout.axes)
+    raw = np.asarray(read_mat(file, "joints"))
+    if raw.ndim == 2:  # one image only: MATLAB drops a last axis of length 1
+        raw = raw[:, :, None]
+    axes = _axes(raw.shape, layout.axes) if raw.dtype.kind in "fiub" else None
     if axes is None:
         size = {"c": "3", "k": str(len(LSP)), "n": "N"}
         expected = ", ".join(size[axis] for axis in layout.axes)
         raise DataError(f"{layout.name}: 'joints' in '{file}' has the shape {raw.shape}, expected ({expected})")
-    joints = raw.transpose([axes.index(axis) for axis in "nkc"]).copy()
+    joints = raw.transpose([axes.index(axis) for axis in "nkc"]).astype(np.float64)
     joints[..., :2] -= 1.0  # MATLAB counts pixels from 1
     return joints
 
 
-def read_mat(file: Path, variable: str) -> Any:
+def read_mat(file: Path, variable: str, *, squeeze: bool = False) -> Any:
     """What the MATLAB file calls ``variable``: an array, or a struct as an object with attributes.
+
+    With ``squeeze``, axes of length 1 are dropped at every depth: a single struct is itself, not an array of one.
 
     Raises:
         DataError: If the file cannot be read or has no such variable.
     """
     try:
-        content = scipy.io.loadmat(str(file), variable_names=[variable], squeeze_me=True, struct_as_record=False)
+        content = scipy.io.loadmat(str(file), variable_names=[variable], squeeze_me=squeeze, struct_as_record=False)
     except _MAT_ERRORS as error:
         raise DataError(f"'{file}' cannot be read as a MATLAB file, replace it: {error}") from error
     if variable not in content:

@@ -245,7 +245,7 @@ def _marked(records: list[_Record], known: _Validation | None) -> list[_Record]:
 
 def _read_release(file: Path) -> list[_Record]:
     """The persons with keypoints, centre and scale on the training images of the official ``.mat``."""
-    release = read_mat(file, "RELEASE")
+    release = read_mat(file, "RELEASE", squeeze=True)
     images, training = _elements(_field(release, "annolist")), np.atleast_1d(_field(release, "img_train"))
     if len(images) != len(training):
         raise DataError(f"'{file}' lists {len(images)} images but {len(training)} training flags: it is damaged")

@@ -174,7 +174,7 @@ class DistributionLearning(nn.Module):
         return CanonicalDensity(ratio, log_mass, peak, mean, variance.sqrt())
 
     def _log_ratio(self, points: Tensor) -> Tensor:
-        """``log p(points) / N(points)``: ``(G, ...)`` for ``(..., 2)``, or per group for ``(G, ..., 2)`` in exact mode."""
+        """``log p(points) / N(points)`` ``(G, ...)`` for points ``(..., 2)`` that all groups share."""
         if self.flow is None:
             return points.new_zeros(1, *points.shape[:-1])
         groups = self.flow.groups
@@ -200,7 +200,9 @@ class DistributionLearning(nn.Module):
         density = F.conv2d(density, kernel.view(1, 1, -1, 1), padding=(n // 2, 0))[:, 0]
         return density.clamp(min=1e-30).log() - standard_normal_log_density(self.grid)
 
-    def _render(self, mean: Tensor, deviation: Tensor, density: CanonicalDensity, backbone: Tensor, sigma: float) -> Tensor:
+    def _render(
+        self, mean: Tensor, deviation: Tensor, density: CanonicalDensity, backbone: Tensor, sigma: float
+    ) -> Tensor:
         """The density on the heatmap's pixels, shifted by ``mean`` and scaled by ``deviation`` (Eq. 5)."""
         height, width = backbone.shape[-2:]
         points = _pixel_units(height, width, self.config.padding, mean)  # (H, W, 2), H and W of the canvas

@@ -85,9 +85,7 @@ def _distribution_loss(output: Output, xy: Tensor, target: Tensor, weights: Tens
     distribution = output.distribution
     assert distribution is not None
     if config.kind in ("mse+rle", "mse+nll"):
-        likelihood = (
-            distribution.log_likelihood if config.kind == "mse+rle" else distribution.flow_log_likelihood
-        )
+        likelihood = distribution.log_likelihood if config.kind == "mse+rle" else distribution.flow_log_likelihood
         if likelihood is None:
             raise ConfigError(f"loss.kind={config.kind!r} needs a flow: distribution.kind must not be 'gauss'")
         return -(likelihood * weights).mean()

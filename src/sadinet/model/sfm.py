@@ -1,6 +1,7 @@
 """The spatial fusion module: global attention over resolutions, then a classification head with local attention."""
 
 import math
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -115,9 +116,7 @@ class ClassificationHead(nn.Module):
     ) -> None:
         super().__init__()
         self.increase = nn.ModuleList(Bottleneck(c, w) for c, w in zip(channels, widths, strict=True))
-        self.reduce = nn.ModuleList(
-            conv_norm_relu(a, b, 3, stride=2) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.reduce = nn.ModuleList(conv_norm_relu(a, b, 3, stride=2) for a, b in pairwise(widths))
         self.local = LocalAttention(local, rescale=rescale)
         self.final = conv_norm_relu(widths[-1], outputs, 1)
 
