@@ -39,7 +39,7 @@ FLOORS: dict[str, float] = {
 # Members of these import each other, in no circle.
 PACKAGES = {"data", "model"}
 # May import the package's own modules inside functions too; floors hold there all the same.
-LAZY: set[str] = set()
+LAZY: set[str] = {"cli"}
 REQUIRED = {"PIL", "numpy", "safetensors", "scipy", "torch", "tqdm"}
 # Needed for one purpose only, so imported where that purpose is.
 EXTRAS = {"h5py", "matplotlib", "skimage"}

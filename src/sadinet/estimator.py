@@ -142,7 +142,7 @@ class Estimator:
 
     @torch.inference_mode()
     def heatmaps(self, images: Tensor) -> Tensor:
-        """Heatmaps ``(B, K, h, w)`` float32 of crops ``(B, 3, S, S)`` uint8 RGB, mirrored ones averaged in if so set."""
+        """Heatmaps ``(B, K, h, w)`` float32 of crops ``(B, 3, S, S)`` uint8 RGB, mirrored ones averaged in if set."""
         inputs = (images.to(self.device).float() / 255).contiguous(memory_format=torch.channels_last)
         heatmaps = self.network.backbone_heatmaps(inputs)
         if self.inference.flip:

@@ -100,6 +100,6 @@ def apply(a_to_b: Floats, xy: ArrayLike) -> Floats:
     return points @ a_to_b[:, :2].T + a_to_b[:, 2]
 
 
-def swap_sides(values: NDArray[np.float64], flip_index: Sequence[int]) -> Floats:
-    """``values`` ``(K, ...)`` with left and right keypoints exchanged: what a mirrored person's keypoints are called."""
+def swap_sides(values: Floats, flip_index: Sequence[int]) -> Floats:
+    """``values`` ``(K, ...)`` with left and right exchanged: what a mirrored person's keypoints are called."""
     return values[list(flip_index)]

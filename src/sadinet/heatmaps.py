@@ -64,7 +64,7 @@ def decode(heatmaps: Tensor, how: Decoding = "dark", *, sigma: float = 2.0) -> t
         heatmaps: ``(B, K, h, w)``, floating point.
         how: ``"argmax"``: the highest pixel; ``"quarter"``: moved a quarter pixel towards the higher neighbour;
             ``"dark"``: the maximum of the second-order expansion of the smoothed map's logarithm (Zhang et al.,
-            CVPR 2020), exact for a Gaussian.
+            CVPR 2020), exact for a Gaussian three sigma or more inside the map.
         sigma: Spread of the training targets [heatmap px]; sets the smoothing of ``"dark"``.
 
     Returns:

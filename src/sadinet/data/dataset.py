@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..geometry import apply
+from ..geometry import apply, swap_sides
 from ..images import read_image, warp
 from .augment import IDENTITY, Augmentation, AugmentConfig, draw_augmentation, example_rng
 from .person import Person
@@ -83,7 +83,7 @@ def make_sample(
     image_to_input = change.image_to_input(person.crop, size)
     xy = apply(image_to_input, np.where(person.labelled[:, None], person.xy, np.nan))
     if change.mirrored:
-        xy = xy[list(flip_index)]
+        xy = swap_sides(xy, flip_index)
     return Sample(warp(image, image_to_input, size), xy.astype(np.float32), np.array(change.gains, np.float32))
 
 

@@ -11,10 +11,29 @@ class Unit(Protocol):
     def __call__(self, inputs: int, outputs: int, *, stride: int, level: int) -> nn.Module: ...
 
 
+class SubsampledPointwise(nn.Conv2d):
+    """A 1x1 convolution of every ``step``-th pixel: the same function as with a stride, of the same weights.
+
+    Torch's own strided 1x1 convolution corrupts memory in its backward pass on some CPUs (float32, channels last,
+    few channels, torch 2.13).
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, step: int) -> None:
+        super().__init__(inputs, outputs, 1, bias=False)
+        self.step = step
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x[..., :: self.step, :: self.step])
+
+
 def conv_norm(inputs: int, outputs: int, kernel: int, *, stride: int = 1, dilation: int = 1) -> nn.Sequential:
     """A convolution that keeps the size (up to ``stride``) and a batch norm."""
     padding = dilation * (kernel // 2)
-    conv = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding, dilation=dilation, bias=False)
+    conv: nn.Module
+    if kernel == 1 and stride > 1:
+        conv = SubsampledPointwise(inputs, outputs, step=stride)
+    else:
+        conv = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding, dilation=dilation, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outputs))
 
 

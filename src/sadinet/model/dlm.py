@@ -1,7 +1,7 @@
 """The distribution learning module: a vector becomes mean, deviation and, through a flow, a learnable heatmap.
 
 Coordinates are in units ``u`` of the heatmap's side, 0 at its centre: pixel i of w has u = (i + 0.5) / w - 0.5.
-Everything here runs in float32, whatever autocast says: in bfloat16 the peak moves by a tenth of a pixel.
+Everything here runs in the weights' float32, whatever autocast says: in bfloat16 the peak moves by a tenth of a pixel.
 Source: paper Sec. III-D, Eq. 4-5; what the paper leaves open: decision 005.
 """
 
@@ -32,7 +32,8 @@ class DistributionConfig:
             peak of the density 1; ``"gridmax"``: highest pixel 1; ``"density"``: volume 1.
         standardize: Shift and scale the density so that mean and deviation are the distribution's own.
         reweight: Multiply the backbone's heatmap by the density instead of replacing it.
-        evaluation: The flow at every pixel (``"exact"``, slow) or from a table on a canonical grid.
+        evaluation: The flow at every pixel (``"exact"``, slow) or from a table on a canonical grid; ``"smooth"``
+            densities always come from the table.
         table_size: Points per side of that grid.
         padding: Evaluate on a canvas enlarged by this share of the side on each side.
         normalize_features: Divide the vector by its length in the layer of the mean (RLE's normalised linear layer).
@@ -137,10 +138,10 @@ class DistributionLearning(nn.Module):
             xy: Labelled keypoints ``(B, K, 2)`` [u], for the likelihoods; NaN where there are none.
         """
         with torch.autocast(features.device.type, enabled=False):
-            features = features.float()
-            mean, deviation = self._moments(features)
+            precise = self.to_mean.weight.dtype
+            mean, deviation = self._moments(features.to(precise))
             density = self._canonical()
-            learnable = self._render(mean, deviation, density, heatmaps.float(), sigma)
+            learnable = self._render(mean, deviation, density, heatmaps.to(precise), sigma)
             if xy is None or self.flow is None:
                 return Distribution(mean, deviation, learnable)
             return Distribution(mean, deviation, learnable, *self._log_likelihoods(mean, deviation, density, xy))
@@ -159,11 +160,9 @@ class DistributionLearning(nn.Module):
     def _canonical(self) -> CanonicalDensity:
         """The density of the residual on the canonical grid, with its integral, peak, mean and deviation."""
         normal = standard_normal_log_density(self.grid)  # (n, n)
-        ratio = self._log_ratio(self.grid) if self.config.kind != "smooth" else self._smooth_ratio()
-        log_density = normal + ratio  # (G, n, n)
-        cell = (2 * EXTENT / (self.config.table_size - 1)) ** 2
-        flat = log_density.flatten(1)
-        log_mass = flat.logsumexp(1) + math.log(cell)
+        ratio = self._log_ratio(normal)
+        flat = (normal + ratio).flatten(1)  # (G, n*n)
+        log_mass = self._log_integral(flat)
         share = flat.softmax(1)[..., None]  # (G, n*n, 1)
         points = self.grid.flatten(0, 1)  # (n*n, 2)
         mean = (share * points).sum(1)
@@ -173,13 +172,25 @@ class DistributionLearning(nn.Module):
             mean, variance = torch.zeros_like(mean), torch.ones_like(variance)
         return CanonicalDensity(ratio, log_mass, peak, mean, variance.sqrt())
 
-    def _log_ratio(self, points: Tensor) -> Tensor:
-        """``log p(points) / N(points)`` ``(G, ...)`` for points ``(..., 2)`` that all groups share."""
+    def _log_integral(self, log_values: Tensor) -> Tensor:
+        """The logarithm of the integral ``(G,)`` of a function given by its logarithm ``(G, n*n)`` on the grid."""
+        cell = (2 * EXTENT / (self.config.table_size - 1)) ** 2
+        return log_values.logsumexp(1) + math.log(cell)
+
+    def _flow_on_grid(self) -> Tensor:
+        """``log G`` ``(G, n, n)`` on the canonical grid."""
+        assert self.flow is not None
+        n = self.config.table_size
+        points = self.grid.view(1, -1, 2).expand(self.flow.groups, -1, 2)
+        return self.flow.log_density(points).view(-1, n, n)
+
+    def _log_ratio(self, normal: Tensor) -> Tensor:
+        """``log p / N(0, I)`` ``(G, n, n)`` on the canonical grid, where ``normal`` is the logarithm of N(0, I)."""
         if self.flow is None:
-            return points.new_zeros(1, *points.shape[:-1])
-        groups = self.flow.groups
-        flow = self.flow.log_density(points.reshape(1, -1, 2).expand(groups, -1, 2)).view(groups, *points.shape[:-1])
-        return self._ratio_from(flow, standard_normal_log_density(points))
+            return torch.zeros_like(normal)[None]
+        if self.config.kind == "smooth":
+            return self._smoothed_flow_on_grid() - normal
+        return self._ratio_from(self._flow_on_grid(), normal)
 
     def _ratio_from(self, flow: Tensor, normal: Tensor) -> Tensor:
         if self.config.kind == "product":
@@ -188,17 +199,16 @@ class DistributionLearning(nn.Module):
             return torch.logaddexp(flow, normal.expand_as(flow)) - math.log(2) - normal
         return flow - normal
 
-    def _smooth_ratio(self) -> Tensor:
-        """The ratio of the flow's density convolved with the standard normal."""
-        assert self.flow is not None
+    def _smoothed_flow_on_grid(self) -> Tensor:
+        """The logarithm ``(G, n, n)`` of the flow's density convolved with the standard normal."""
         n = self.config.table_size
-        flow = self.flow.log_density(self.grid.view(1, -1, 2).expand(self.flow.groups, -1, 2)).view(-1, n, n)
+        flow = self._flow_on_grid()
         step = 2 * EXTENT / (n - 1)
-        offset = torch.arange(-(n // 2), n // 2 + 1, device=flow.device) * step
+        offset = torch.arange(-(n // 2), n // 2 + 1, dtype=flow.dtype, device=flow.device) * step
         kernel = torch.exp(-0.5 * offset.square()) * step / math.sqrt(2 * math.pi)
         density = F.conv2d(flow.exp()[:, None], kernel.view(1, 1, 1, -1), padding=(0, n // 2))
         density = F.conv2d(density, kernel.view(1, 1, -1, 1), padding=(n // 2, 0))[:, 0]
-        return density.clamp(min=1e-30).log() - standard_normal_log_density(self.grid)
+        return density.clamp(min=1e-30).log()
 
     def _render(
         self, mean: Tensor, deviation: Tensor, density: CanonicalDensity, backbone: Tensor, sigma: float
@@ -247,7 +257,9 @@ class DistributionLearning(nn.Module):
         flow = self.flow.log_density(points).view(self.keypoints, -1).T  # (B, K)
         scale = deviation.log().sum(-1)
         normal = standard_normal_log_density(residual)
-        log_mass = density.log_mass if self.config.kind == "product" else torch.zeros_like(density.log_mass)
+        log_mass = density.log_mass  # of the product of flow and standard normal, whatever is rendered
+        if self.config.kind != "product":
+            log_mass = self._log_integral((self._flow_on_grid() + standard_normal_log_density(self.grid)).flatten(1))
         return known * (flow + normal - log_mass - scale), known * (flow - scale)
 
 

@@ -66,14 +66,16 @@ def joint_loss(output: Output, xy: Tensor, labelled: Tensor, config: LossConfig)
     target = gaussian_targets(xy, size, sigma=config.sigma, kind=config.target)
     weights = target_weights(xy, labelled, size, sigma=config.sigma)
     terms = {"heatmaps": torch.stack([(heatmap_losses(h, target) * weights).mean() for h in output.stacks]).sum()}
-    total = terms["heatmaps"] * (1 - config.alpha if config.convex else 1.0)
+    total = terms["heatmaps"]
     distribution = output.distribution
     if config.kind != "mse":
         if distribution is None:
             raise ConfigError(f"loss.kind={config.kind!r} needs network.learn_distribution=true, or choose 'mse'")
         terms["distribution"] = _distribution_loss(output, xy, target, weights, config)
-        total = total + config.alpha * terms["distribution"]
-    if config.coordinate_weight and distribution is not None:
+        total = total * (1 - config.alpha if config.convex else 1.0) + config.alpha * terms["distribution"]
+    if config.coordinate_weight:
+        if distribution is None:
+            raise ConfigError("loss.coordinate_weight needs network.learn_distribution=true, or choose 0")
         known = weights[..., None] * torch.ones_like(xy)
         error = F.smooth_l1_loss(distribution.mean, to_units(xy, size).nan_to_num(), beta=0.05, reduction="none")
         terms["coordinates"] = (error * known).mean()
