@@ -72,7 +72,7 @@ def overfit(
     truth, labelled = xy.double().numpy(), batch.labelled.numpy()
     torso = torso_sizes(truth, experiment.skeleton)
     scores = {name: pooled(distances(a.double().numpy(), truth, labelled, torso), 0.2) for name, a in answers.items()}
-    return scores | {"largest_gradient_norm": largest, "steps_not_finite": not_finite, "loss": float(loss)}
+    return scores | {"largest_gradient_norm": largest, "steps_not_finite": not_finite, "loss": float(loss.detach())}
 
 
 def main() -> None:

@@ -154,8 +154,8 @@ def load_weights(network: SadiNet, tensors: Mapping[str, Tensor], source: str) -
         raise CheckpointError(f"{source}: weights of another network: {problem}") from None
 
 
-def warm_start(network: SadiNet, path: Path) -> int:
-    """Copies the weights in ``path`` that ``network`` also has, by name and shape; returns how many tensors.
+def fitting_weights(network: SadiNet, path: Path) -> dict[str, Tensor]:
+    """The state of ``network`` with the weights of ``path`` in place of those they fit by name and shape.
 
     Raises:
         CheckpointError: If none fits.
@@ -165,5 +165,4 @@ def warm_start(network: SadiNet, path: Path) -> int:
     fitting = {k: v for k, v in tensors.items() if k in own and own[k].shape == v.shape}
     if not any(k.startswith("backbone.") for k in fitting):
         raise CheckpointError(f"{path}: none of its weights fits this network; warm starts need the same widths")
-    network.load_state_dict({**own, **fitting})
-    return len(fitting)
+    return {**own, **fitting}

@@ -180,7 +180,17 @@ def _add_train(commands: Any) -> None:
         "--workers", type=int, default=2, metavar="N", help="threads that prepare examples (default: 2)"
     )
     parser.add_argument("--cache", type=float, default=4, metavar="GB", help="memory for decoded pictures (default: 4)")
+    parser.add_argument("--resident", action=argparse.BooleanOptionalAction, help=_RESIDENT)
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="torch.compile (default: on a GPU)")
+    parser.add_argument("--deterministic", action="store_true", help="deterministic algorithms, where torch has them")
+    parser.add_argument(
+        "--save-every", type=float, default=300, metavar="S", help="seconds between states (default: 300)"
+    )
+    parser.add_argument("--tensorboard", action="store_true", help="also write TensorBoard's files")
     parser.add_argument("--json", action="store_true", help="print the log's lines as JSON")
+
+
+_RESIDENT = "keep all examples on the device and augment them there (default: on a GPU, where they fit)"
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -206,13 +216,18 @@ def _train(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.data is None:
         raise ConfigError("say where the data sets are: --data DIR")
-    from .train import Machine, train
+    from .train import Machine, Stopped, train
 
     out = arguments.out or Path("runs") / experiment.name
     machine = Machine(
         device=arguments.device,
         workers=arguments.workers,
         cache=int(arguments.cache * 2**30),
+        resident=arguments.resident,
+        compiled=arguments.compile,
+        deterministic=arguments.deterministic,
+        save_every=arguments.save_every,
+        tensorboard=arguments.tensorboard,
         quiet=arguments.quiet or arguments.json,
     )
 
@@ -220,17 +235,30 @@ def _train(arguments: argparse.Namespace) -> int:
         if arguments.json:
             _print_json(line)
         else:
+            left = line["seconds"] * (experiment.training.epochs - line["epoch"])
             print(
                 f"epoch {line['epoch']}: loss {line['loss_total']:.3e}  val {line['val']:.2f}  "
-                f"best {line['best']:.2f} (epoch {line['best_epoch']})  {line['images_per_second']:.1f} images/s",
+                f"best {line['best']:.2f} (epoch {line['best_epoch']})  {line['images_per_second']:.1f} images/s  "
+                f"{left / 60:.0f} min left",
                 flush=True,
             )
 
-    last = train(
-        experiment, arguments.data, out, machine=machine, resume=arguments.resume, init=arguments.init, on_epoch=tell
-    )
-    if not arguments.json:
-        print(f"best validation score {last['best']:.2f} at epoch {last['best_epoch']}: {out}/best.safetensors")
+    try:
+        last = train(
+            experiment,
+            arguments.data,
+            out,
+            machine=machine,
+            resume=arguments.resume,
+            init=arguments.init,
+            on_epoch=tell,
+        )
+    except Stopped as stopped:
+        print(f"sadinet: {stopped}", file=sys.stderr)
+        return 128 + stopped.signal
+    if not arguments.json and int(os.environ.get("RANK", "0")) == 0:
+        print(f"best validation score {last['best']:.2f} at epoch {last['best_epoch']}; in {out}: best.safetensors,")
+        print("log.jsonl, panel.jpg and, where matplotlib is installed, curves.png")
     return 0
 
 

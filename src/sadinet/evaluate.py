@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from .data.person import Person
 from .data.splits import Split
+from .distributed import ALONE, World
 from .errors import DataError
 from .estimator import Estimator
 from .geometry import Crop
@@ -28,6 +29,9 @@ def predict_persons(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Keypoints ``(N, K, 2)`` [image px] and scores ``(N, K)`` of annotated persons in their data set's crops."""
     persons = list(persons)
+    if not persons:
+        k = len(estimator.skeleton)
+        return np.zeros((0, k, 2)), np.zeros((0, k))
     found = estimator.keypoints(_pictures(persons))
     xy, scores = zip(*tqdm(found, total=len(persons), desc="persons", disable=quiet, leave=False), strict=True)
     return np.stack(xy), np.stack(scores)
@@ -39,7 +43,13 @@ def _pictures(persons: Iterable[Person]) -> Iterator[tuple[NDArray[np.uint8], Cr
 
 
 def evaluate_split(
-    estimator: Estimator, split: Split, *, weights: str = "", quiet: bool = True, save: Path | None = None
+    estimator: Estimator,
+    split: Split,
+    *,
+    weights: str = "",
+    quiet: bool = True,
+    save: Path | None = None,
+    world: World = ALONE,
 ) -> Report:
     """The report on ``split``; the box is the data set's protocol's, made from its annotation.
 
@@ -49,6 +59,7 @@ def evaluate_split(
         weights: What to call them in the report.
         quiet: No progress bar.
         save: Also write the predictions here, ``.npz`` with ``xy`` and ``score``.
+        world: The processes that share the persons; all get the same report.
 
     Raises:
         DataError: If the estimator has other keypoints than the data set.
@@ -59,7 +70,10 @@ def evaluate_split(
             f"{split.name} has {keypoints} keypoints and these weights {len(estimator.skeleton)} "
             f"('{estimator.skeleton.name}'): evaluate them on the data set they were trained for"
         )
-    xy, score = predict_persons(estimator, split.persons, quiet=quiet)
+    xy, score = np.zeros((len(split), keypoints, 2)), np.zeros((len(split), keypoints))
+    share = predict_persons(estimator, split.persons[world.rank :: world.size], quiet=quiet)
+    for rank, (part_xy, part_score) in enumerate(world.gather(share)):
+        xy[rank :: world.size], score[rank :: world.size] = part_xy, part_score
     if save is not None:
         save.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(save, xy=xy, score=score, ids=np.array(split.ids))

@@ -49,6 +49,10 @@ class TrainingConfig:
         ema: Decay per step of the average of the weights that is evaluated and kept; 0: none.
         precision: ``"bfloat16"`` computes the network under autocast; weights stay float32.
         seed: Of weights, order and augmentation.
+        accumulate: Pieces a batch is cut into, one after the other, to save memory.
+        norm: Batch norm over each process's share (``"batch"``), over all processes (``"sync"``, GPUs only), or with
+            ``"frozen"`` statistics.
+        clip_norm: Largest norm of the gradient; 0: any.
     """
 
     epochs: int = 210
@@ -61,11 +65,21 @@ class TrainingConfig:
     ema: float = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
     seed: int = 0
+    accumulate: int = 1
+    norm: Literal["batch", "sync", "frozen"] = "batch"
+    clip_norm: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 2 or self.learning_rate <= 0 or not 0 <= self.ema < 1:
+        if (
+            self.epochs < 1
+            or self.batch_size < 2
+            or self.learning_rate <= 0
+            or not 0 <= self.ema < 1
+            or self.accumulate < 1
+        ):
             raise ConfigError(
-                "training: epochs >= 1, batch_size >= 2 (batch norm), learning_rate > 0 and 0 <= ema < 1 must hold"
+                "training: epochs >= 1, batch_size >= 2 (batch norm), learning_rate > 0, 0 <= ema < 1 and accumulate >= 1 "
+                "must hold"
             )
 
 

@@ -1,9 +1,12 @@
-"""Training: the loop, written out."""
+"""Training: the loop, written out. One process or many (``torchrun``), stopped and resumed without a trace."""
 
 import json
 import math
+import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,19 +15,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from .checkpoint import FORMAT, load_tensors, load_weights, replacing, save_checkpoint, save_tensors, warm_start
+from .checkpoint import FORMAT, fitting_weights, load_tensors, replacing, save_checkpoint, save_tensors
+from .curves import draw_curves, draw_panel
 from .data.dataset import Batch, PersonDataset
+from .data.resident import ResidentDataset, resident_bytes
 from .data.splits import Split, read_split
-from .errors import CheckpointError, SadinetError
+from .distributed import World, world
+from .errors import CheckpointError, ConfigError, SadinetError
 from .estimator import Estimator, Inference
 from .evaluate import evaluate_split
-from .experiment import Experiment, TrainingConfig, from_json, to_json
-from .geometry import resample
-from .model.loss import joint_loss, to_units
-from .model.network import STRIDE, Output, SadiNet
+from .experiment import Experiment, from_json, to_json
+from .learner import Learner
 
 BEST, STATE, LOG, EXPERIMENT = "best.safetensors", "state.safetensors", "log.jsonl", "experiment.json"
 """What a training writes into its folder."""
@@ -32,6 +35,18 @@ BEST, STATE, LOG, EXPERIMENT = "best.safetensors", "state.safetensors", "log.jso
 
 class TrainingError(SadinetError):
     """A training that cannot go on; its last good state is kept."""
+
+
+class Stopped(SadinetError):
+    """A training that was asked to stop, and did after storing its state.
+
+    Attributes:
+        signal: The signal's number.
+    """
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.signal = number
 
 
 @dataclass
@@ -61,126 +76,23 @@ class Machine:
         device: ``"cpu"``, ``"cuda"``...; None: a GPU where there is one.
         workers: Threads that prepare examples.
         cache: Bytes of decoded pictures to keep in memory.
+        resident: Keep all examples on the device and augment them there; None: on a GPU, where they fit.
+        compiled: Compile the network; None: on a GPU.
+        deterministic: Ask torch for deterministic algorithms, where it has them.
         save_every: Seconds between states written inside an epoch.
+        tensorboard: Also write TensorBoard's files.
         quiet: No progress bars.
     """
 
     device: str | None = None
     workers: int = 2
     cache: int = 4 * 2**30
+    resident: bool | None = None
+    compiled: bool | None = None
+    deterministic: bool = False
     save_every: float = 300.0
+    tensorboard: bool = False
     quiet: bool = False
-
-
-def learning_rate(config: TrainingConfig, epoch: float) -> float:
-    """The learning rate ``epoch`` (a fraction) epochs into the training."""
-    if epoch < config.warmup_epochs:
-        return config.learning_rate * max(epoch / config.warmup_epochs, 1e-3)
-    if config.schedule == "steps":
-        return config.learning_rate * 0.1 ** sum(epoch >= milestone for milestone in config.milestones)
-    share = (epoch - config.warmup_epochs) / max(config.epochs - config.warmup_epochs, 1e-9)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
-
-
-class Trainer:
-    """A training under way: what has to be stored to go on is here, and nothing else.
-
-    Args:
-        experiment: What is trained.
-        train: Persons to learn from.
-        machine: Where.
-    """
-
-    def __init__(self, experiment: Experiment, train: Split, machine: Machine) -> None:
-        config = experiment.training
-        self.experiment = experiment
-        self.device = torch.device(machine.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.manual_seed(config.seed)
-        network = SadiNet(experiment.network, sigma=experiment.loss.sigma)
-        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
-        self.average = AveragedModel(self.network, multi_avg_fn=self._average, use_buffers=True) if config.ema else None
-        self.dataset = PersonDataset(
-            train.persons,
-            size=experiment.network.input_size,
-            flip_index=experiment.skeleton.flip_index,
-            augment=experiment.data.augment,
-            seed=config.seed,
-            cache=machine.cache,
-        )
-        self.steps = max(len(self.dataset) // config.batch_size, 1)  # the last, smaller batch would upset batch norm
-        self.progress = Progress()
-
-    def _average(self, kept: Any, new: Any, count: Any) -> None:
-        """EMA with a decay that starts low, so that the first weights are forgotten."""
-        seen = self.progress.epoch * self.steps + self.progress.step
-        decay = min(self.experiment.training.ema, (1 + seen) / (10 + seen))
-        get_ema_multi_avg_fn(decay)(kept, new, count)  # type: ignore[no-untyped-call]
-
-    @property
-    def evaluated(self) -> SadiNet:
-        """The network whose weights are scored and kept: the average, if there is one."""
-        return self.network if self.average is None else self.average.module  # type: ignore[return-value]
-
-    def remaining(self) -> list[NDArray[np.int64]]:
-        """Indices of the batches left in the epoch under way."""
-        order = self.dataset.order(self.progress.epoch)
-        size = self.experiment.training.batch_size
-        return [order[i * size : (i + 1) * size] for i in range(self.progress.step, self.steps)]
-
-    def step(self, batch: Batch) -> dict[str, Tensor]:
-        """One update; the detached terms of the loss."""
-        config = self.experiment.training
-        rate = learning_rate(config, self.progress.epoch + self.progress.step / self.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.network.train()
-        size, xy, labelled = self._targets(batch)
-        likelihood = self.experiment.loss.kind in ("mse+rle", "mse+nll")
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            output: Output = self.network(batch.inputs(self.device), to_units(xy, size) if likelihood else None)
-        terms = joint_loss(output, xy, labelled, self.experiment.loss)
-        self.optimizer.zero_grad(set_to_none=True)
-        terms["total"].backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        self.progress.step += 1
-        if self.average is not None:
-            self.average.update_parameters(self.network)
-        return {name: value.detach() for name, value in terms.items()}
-
-    def _targets(self, batch: Batch) -> tuple[tuple[int, int], Tensor, Tensor]:
-        input_to_heatmap = torch.from_numpy(resample(1 / STRIDE)).float().to(self.device)
-        xy = batch.xy.to(self.device) @ input_to_heatmap[:, :2].T + input_to_heatmap[:, 2]
-        side = self.experiment.network.input_size // STRIDE
-        return (side, side), xy, batch.labelled.to(self.device)
-
-    def state(self) -> dict[str, Tensor]:
-        """Every tensor that the next step depends on."""
-        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        for number, values in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{k}": v for k, v in values.items()}
-        if self.average is not None:
-            tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        return tensors
-
-    def restore(self, tensors: dict[str, Tensor], progress: Progress) -> None:
-        """The inverse of `state`."""
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-        load_weights(self.network, part("network."), "the state of the training")
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in part("optimizer.").items():
-            number, name = key.split(".", 1)
-            moments.setdefault(int(number), {})[name] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        if self.average is not None:
-            self.average.load_state_dict(part("average."))
-        self.progress = progress
 
 
 def train(
@@ -195,9 +107,11 @@ def train(
 ) -> dict[str, Any]:
     """Trains ``experiment`` and keeps the network that validates best.
 
+    Under ``torchrun`` every process calls this alike; the first one writes.
+
     Args:
         experiment: What.
-        data: The folder that holds the data sets' folders.
+        data: The folder that holds the data sets' folders, or a pack of them.
         out: The folder for the network, the log and the state; must be new or empty unless ``resume``.
         machine: Where.
         resume: Go on with what is in ``out``; without a state there, start.
@@ -208,78 +122,260 @@ def train(
         The last line of the log.
 
     Raises:
-        TrainingError: If the loss is no longer finite; the last good state is kept.
+        TrainingError: If the loss is no longer finite or memory runs out; the last good state is kept.
+        Stopped: On SIGTERM or SIGINT, after the step under way and its state are done.
         CheckpointError: If ``out`` holds another experiment, or a training that was not to be resumed.
     """
+    if machine.deterministic:
+        torch.use_deterministic_algorithms(True, warn_only=True)
     training = read_split(experiment.data.dataset, "train", data, keep_duplicates=experiment.data.keep_duplicates)
     validation = read_split(experiment.data.dataset, "val", data)
-    trainer = Trainer(experiment, training, machine)
-    identity = {"experiment": to_json(experiment), "train": training.hash, "val": validation.hash}
-    resumed = _open_folder(out, trainer, identity, resume=resume)
-    if init is not None and not resumed:
-        warm_start(trainer.network, init)
-        if trainer.average is not None:
-            trainer.average.module.load_state_dict(trainer.network.state_dict())
-    line: dict[str, Any] = {}
-    while trainer.progress.epoch < experiment.training.epochs:
-        line = _epoch(trainer, validation, machine, out, identity)
-        with (out / LOG).open("a") as log:
-            log.write(json.dumps(line) + "\n")
-        _save_state(out, trainer, identity)
-        if on_epoch is not None:
-            on_epoch(line)
+    with world(machine.device) as (here, device), _stop_requests() as requests:
+        run = _Run(experiment, training, validation, out, machine, here, device, requests)
+        resumed = run.open(resume=resume)
+        if init is not None and not resumed:
+            run.learner.begin_with(fitting_weights(run.learner.network, init))
+        line: dict[str, Any] = {}
+        while run.progress.epoch < experiment.training.epochs:
+            line = run.epoch()
+            if on_epoch is not None and here.first:
+                on_epoch(line)
     return line or read_log(out)[-1]
 
 
 def read_log(out: Path) -> list[dict[str, Any]]:
-    """The lines of a training's log."""
+    """The whole lines of a training's log."""
     path = out / LOG
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    lines = []
+    for text in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break  # cut off by a kill; the epoch will be written again
+    return lines
 
 
-def _epoch(
-    trainer: Trainer, validation: Split, machine: Machine, out: Path, identity: dict[str, str]
-) -> dict[str, Any]:
-    """One epoch: steps, validation, the best network; the line for the log."""
-    progress, started, saved, waited = trainer.progress, time.monotonic(), time.monotonic(), 0.0
-    first = progress.step
-    batches = trainer.remaining()
-    source = trainer.dataset.batches(progress.epoch, batches, machine.workers)
-    title = f"epoch {progress.epoch + 1}/{trainer.experiment.training.epochs}"
-    with tqdm(total=trainer.steps, initial=first, desc=title, disable=machine.quiet, leave=False) as bar:
-        for batch, seconds in _timed(source):
-            waited += seconds
-            terms = trainer.step(batch)
-            _add(progress.sums, terms, batch, out)
-            bar.set_postfix(loss=f"{progress.sums['total'] / progress.step:.2e}", refresh=False)
-            bar.update()
-            if time.monotonic() - saved > machine.save_every:
-                _save_state(out, trainer, identity)
-                saved = time.monotonic()
-    trained = time.monotonic() - started
-    report = evaluate_split(
-        Estimator(trainer.evaluated, trainer.experiment, device=trainer.device, inference=Inference(flip=False)),
-        validation,
-        quiet=machine.quiet,
-    )
-    progress.epoch += 1
-    score = report.mean
-    line = {
-        "epoch": progress.epoch,
-        **{f"loss_{name}": value / trainer.steps for name, value in progress.sums.items()},
-        "learning_rate": trainer.optimizer.param_groups[0]["lr"],
-        "val": score,
-        **{f"val_{part.title.rstrip('.').lower()}": part.percent for part in report.parts},
-        "images_per_second": (trainer.steps - first) * trainer.experiment.training.batch_size / trained,
-        "data_wait": waited / trained,
-        "seconds": time.monotonic() - started,
-    }
-    if score > progress.best:
-        progress.best, progress.best_epoch = score, progress.epoch
-        facts = {"val": report.to_json(), "epoch": progress.epoch, "train": identity["train"]}
-        save_checkpoint(out / BEST, trainer.evaluated, trainer.experiment, facts)
-    progress.step, progress.sums = 0, {}
-    return line | {"best": progress.best, "best_epoch": progress.best_epoch}
+class _Run:
+    """One training under way."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        training: Split,
+        validation: Split,
+        out: Path,
+        machine: Machine,
+        here: World,
+        device: torch.device,
+        requests: list[int],
+    ) -> None:
+        config = experiment.training
+        self.experiment, self.validation, self.out, self.machine = experiment, validation, out, machine
+        self.world, self.device, self.requests = here, device, requests
+        self.identity = {"experiment": to_json(experiment), "train": training.hash, "val": validation.hash}
+        on_gpu = device.type == "cuda"
+        compiled = on_gpu if machine.compiled is None else machine.compiled
+        self.learner = Learner(experiment, device, here, compiled=compiled)
+        self.dataset = _dataset(experiment, training, machine, device)
+        if len(training) < config.batch_size:
+            raise ConfigError(
+                f"training.batch_size={config.batch_size} is more than the {len(training)} persons of "
+                f"{training.name}: give a smaller one"
+            )
+        self.steps = len(training) // config.batch_size  # a smaller last batch would upset batch norm
+        self.check_every = 20 if on_gpu or here.size > 1 else 1  # looking at the loss makes the host wait for a GPU
+        self.progress = Progress()
+
+    # --- one epoch ---
+
+    def epoch(self) -> dict[str, Any]:
+        """Steps, validation, the best network, the log's line, the state."""
+        progress, started = self.progress, time.monotonic()
+        first, waited = progress.step, self._steps()
+        trained = time.monotonic() - started
+        self.world.broadcast(self.learner.evaluated)  # running statistics are each process's own
+        report = evaluate_split(
+            Estimator(self.learner.evaluated, self.experiment, device=self.device, inference=Inference(flip=False)),
+            self.validation,
+            quiet=self.machine.quiet or not self.world.first,
+            world=self.world,
+        )
+        progress.epoch += 1
+        better = report.mean > progress.best
+        if better:
+            progress.best, progress.best_epoch = report.mean, progress.epoch
+        line = {
+            "epoch": progress.epoch,
+            **{f"loss_{name}": value / self.steps for name, value in progress.sums.items()},
+            "learning_rate": self.learner.optimizer.param_groups[0]["lr"],
+            "val": report.mean,
+            **{f"val_{part.title.rstrip('.').lower()}": part.percent for part in report.parts},
+            "best": progress.best,
+            "best_epoch": progress.best_epoch,
+            "images_per_second": (self.steps - first) * self.experiment.training.batch_size / max(trained, 1e-9),
+            "data_wait": waited / max(trained, 1e-9),
+            "seconds": time.monotonic() - started,
+        }
+        progress.step, progress.sums = 0, {}
+        if self.world.first:
+            if better:
+                facts = {"val": report.to_json(), "epoch": progress.epoch, "train": self.identity["train"]}
+                save_checkpoint(self.out / BEST, self.learner.evaluated, self.experiment, facts)
+            self._log(line)
+            self._save()
+            self._pictures()
+        return line
+
+    def _steps(self) -> float:
+        """The steps left in the epoch; returns the seconds waited for data."""
+        progress, config, waited = self.progress, self.experiment.training, 0.0
+        saved, sums, recent = time.monotonic(), dict[str, Tensor](), list[Tensor]()
+        batches = self.dataset.batches(progress.epoch, self._shares(), self.machine.workers)
+        with tqdm(
+            total=self.steps,
+            initial=progress.step,
+            desc=f"epoch {progress.epoch + 1}/{config.epochs}",
+            disable=self.machine.quiet or not self.world.first,
+            leave=False,
+        ) as bar:
+            for batch, seconds in _timed(batches):
+                waited += seconds
+                epoch, done = progress.epoch + progress.step / self.steps, progress.epoch * self.steps + progress.step
+                for name, value in self._guarded_step(batch, epoch, done).items():
+                    sums[name] = sums.get(name, 0) + value.double()
+                progress.step += 1
+                recent.append(batch.index)
+                bar.update()
+                if progress.step % self.check_every == 0 or progress.step == self.steps:
+                    self._collect(sums, recent)
+                    speed = (bar.n - bar.initial) * config.batch_size / max(bar.format_dict["elapsed"], 1e-9)
+                    best = f"{progress.best:.1f}" if progress.best_epoch else "-"
+                    mean = progress.sums["total"] / progress.step
+                    bar.set_postfix_str(f"loss {mean:.2e}, {speed:.0f} images/s, best {best}", refresh=False)
+                    if self.world.any(bool(self.requests)):
+                        self._stop()
+                    late = self.world.first and time.monotonic() - saved > self.machine.save_every
+                    if late and progress.step < self.steps:
+                        self._save()
+                        saved = time.monotonic()
+        return waited
+
+    def _shares(self) -> list[NDArray[np.int64]]:
+        """This process's part of each batch left in the epoch: every ``size``-th person."""
+        order, size = self.dataset.order(self.progress.epoch), self.experiment.training.batch_size
+        return [
+            order[i * size : (i + 1) * size][self.world.rank :: self.world.size]
+            for i in range(self.progress.step, self.steps)
+        ]
+
+    def _guarded_step(self, batch: Batch, epoch: float, done: int) -> dict[str, Tensor]:
+        try:
+            return self.learner.step(batch, epoch=epoch, done=done)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
+                raise
+            size, parts = self.experiment.training.batch_size, self.experiment.training.accumulate
+            raise TrainingError(
+                f"out of memory with training.batch_size={size}: try training.accumulate={2 * parts} (the same "
+                f"gradient from pieces half as large) or training.batch_size={size // 2}; the last state is kept"
+            ) from error
+
+    def _collect(self, sums: dict[str, Tensor], recent: list[Tensor]) -> None:
+        """Moves the loss terms to the progress, the mean over all processes, and refuses what is not finite."""
+        total = self.world.sum(torch.stack(list(sums.values()))) / self.world.size
+        values = dict(zip(sums, total.tolist(), strict=True))
+        if not math.isfinite(values["total"]):
+            culprits = self.out / f"not_finite_{self.world.rank}.json"
+            index = torch.cat(recent).tolist()
+            culprits.write_text(json.dumps({"terms": values, "ids": [self.dataset.persons[i].id for i in index]}))
+            raise TrainingError(
+                f"the loss is {values['total']}; the persons of the last {len(recent)} batches are in {culprits}, and "
+                "the last good state is kept. Try a lower training.learning_rate, training.clip_norm, "
+                "training.precision=float32, or another loss.kind"
+            )
+        for name, value in values.items():
+            self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
+        sums.clear()
+        recent.clear()
+
+    def _stop(self) -> None:
+        if self.world.first:
+            self._save()
+        number = self.requests[0] if self.requests else signal.SIGTERM
+        raise Stopped(f"stopped by {signal.Signals(number).name}; go on with --resume --out {self.out}", number)
+
+    # --- the folder ---
+
+    def open(self, *, resume: bool) -> bool:
+        """Prepares the folder; True where a state was found there and restored."""
+        state = self.out / STATE
+        if not resume and self.out.exists() and any(self.out.iterdir()):
+            raise CheckpointError(
+                f"{self.out}: is not empty; add --resume to go on with what is there, or name another"
+            )
+        self.world.gather(None)  # all have looked before the first one writes
+        if resume and state.is_file():
+            tensors, facts = load_tensors(state)
+            _require_same(self.identity, facts, state)
+            self.learner.restore(tensors)
+            self.progress = Progress(**json.loads(facts["progress"]))
+            if self.world.first:
+                kept = read_log(self.out)[: self.progress.epoch]
+                with replacing(self.out / LOG) as log:
+                    log.write_text("".join(json.dumps(line) + "\n" for line in kept))
+            return True
+        if self.world.first:
+            self.out.mkdir(parents=True, exist_ok=True)
+            (self.out / LOG).unlink(missing_ok=True)
+            with replacing(self.out / EXPERIMENT) as file:
+                file.write_text(self.identity["experiment"] + "\n")
+        return False
+
+    def _save(self) -> None:
+        progress = json.dumps(asdict(self.progress))
+        save_tensors(self.out / STATE, self.learner.state(), {"format": FORMAT, "progress": progress, **self.identity})
+
+    def _log(self, line: dict[str, Any]) -> None:
+        try:
+            with (self.out / LOG).open("a") as log:
+                log.write(json.dumps(line) + "\n")
+        except OSError as error:
+            free = shutil.disk_usage(self.out).free / 2**20
+            raise TrainingError(f"{self.out / LOG}: cannot be written ({error}); {free:.0f} MiB are free") from error
+        if self.machine.tensorboard:
+            _tensorboard(self.out, line)
+
+    def _pictures(self) -> None:
+        """Curves, and at the best epoch a panel of validation pictures."""
+        draw_curves(read_log(self.out), self.out / "curves.png")
+        if self.progress.best_epoch == self.progress.epoch:
+            estimator = Estimator(
+                self.learner.evaluated, self.experiment, device=self.device, inference=Inference(flip=False)
+            )
+            draw_panel(estimator, self.validation.persons, self.out / "panel.jpg")
+
+
+def _dataset(
+    experiment: Experiment, training: Split, machine: Machine, device: torch.device
+) -> PersonDataset | ResidentDataset:
+    """The training examples: on the device where wanted and possible, else cut out by threads."""
+    size, augment, flip_index = experiment.network.input_size, experiment.data.augment, experiment.skeleton.flip_index
+    seed, persons = experiment.training.seed, training.persons
+    resident = machine.resident
+    if resident is None:
+        needed = resident_bytes(len(persons), size, augment)
+        resident = device.type == "cuda" and needed < 0.4 * torch.cuda.mem_get_info(device)[0]
+    if resident:
+        return ResidentDataset(
+            persons,
+            size=size,
+            flip_index=flip_index,
+            augment=augment,
+            seed=seed,
+            device=device,
+            workers=machine.workers,
+        )
+    return PersonDataset(persons, size=size, flip_index=flip_index, augment=augment, seed=seed, cache=machine.cache)
 
 
 def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
@@ -292,50 +388,36 @@ def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
         yield batch, time.monotonic() - started
 
 
-def _add(sums: dict[str, float], terms: dict[str, Tensor], batch: Batch, out: Path) -> None:
-    total = float(terms["total"])
-    if not math.isfinite(total):
-        culprits = out / "not_finite.json"
-        culprits.write_text(
-            json.dumps({"terms": {k: float(v) for k, v in terms.items()}, "index": batch.index.tolist()})
-        )
-        raise TrainingError(
-            f"the loss is {total}; the persons of that batch are in {culprits}, and the last good state is kept. "
-            "Try a lower training.learning_rate, training.precision=float32, or another loss.kind"
-        )
-    for name, value in terms.items():
-        sums[name] = sums.get(name, 0.0) + float(value)
+@contextmanager
+def _stop_requests() -> Iterator[list[int]]:
+    """Collects SIGTERM and SIGINT instead of dying of them; a second one works as usual."""
+    requests: list[int] = []
+    before: dict[int, Any] = {}
 
+    def note(number: int, _: Any) -> None:
+        requests.append(number)
+        signal.signal(number, before[number])
 
-def _open_folder(out: Path, trainer: Trainer, identity: dict[str, str], *, resume: bool) -> bool:
-    """Prepares ``out``; True where a state was found there and restored."""
-    state = out / STATE
-    if not resume and out.exists() and any(out.iterdir()):
-        raise CheckpointError(f"{out}: is not empty; add --resume to go on with what is there, or name another folder")
-    out.mkdir(parents=True, exist_ok=True)
-    if resume and state.is_file():
-        tensors, facts = load_tensors(state)
-        _require_same(identity, facts, state)
-        trainer.restore(tensors, Progress(**json.loads(facts["progress"])))
-        kept = read_log(out)[: trainer.progress.epoch]
-        with replacing(out / LOG) as log:
-            log.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        return True
-    (out / LOG).unlink(missing_ok=True)
-    with replacing(out / EXPERIMENT) as file:
-        file.write_text(identity["experiment"] + "\n")
-    return False
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before[number] = signal.signal(number, note)
+    except ValueError:
+        pass  # not the main thread: whoever called decides what signals do
+    try:
+        yield requests
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _require_same(identity: dict[str, str], facts: dict[str, str], state: Path) -> None:
-    """Refuses a state of another experiment or of other persons; more epochs are allowed."""
+    """Refuses a state of another experiment or of other persons; another number of epochs is allowed."""
+    if "progress" not in facts:
+        raise CheckpointError(f"{state}: not the state of a training; name another folder")
     stored = from_json(facts["experiment"], str(state))
     wanted = from_json(identity["experiment"])
-    longer = replace(stored, training=replace(stored.training, epochs=wanted.training.epochs))
-    if longer != wanted:
-        raise CheckpointError(
-            f"{state}: belongs to another experiment; see {EXPERIMENT} beside it, or name another folder"
-        )
+    if replace(stored, training=replace(stored.training, epochs=wanted.training.epochs)) != wanted:
+        raise CheckpointError(f"{state}: of another experiment, see {EXPERIMENT} beside it; name another folder")
     for side in ("train", "val"):
         if facts[side] != identity[side]:
             raise CheckpointError(
@@ -344,6 +426,12 @@ def _require_same(identity: dict[str, str], facts: dict[str, str], state: Path) 
             )
 
 
-def _save_state(out: Path, trainer: Trainer, identity: dict[str, str]) -> None:
-    progress = json.dumps(asdict(trainer.progress))
-    save_tensors(out / STATE, trainer.state(), {"format": FORMAT, "progress": progress, **identity})
+def _tensorboard(out: Path, line: dict[str, Any]) -> None:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ConfigError("TensorBoard is not installed: pip install tensorboard, or leave --tensorboard out") from None
+    with SummaryWriter(str(out / "tensorboard")) as writer:
+        for name, value in line.items():
+            if name != "epoch" and isinstance(value, int | float):
+                writer.add_scalar(name, value, line["epoch"])

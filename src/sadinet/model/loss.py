@@ -29,6 +29,10 @@ class LossConfig:
         distribution_target: What the learnable heatmaps are compared with: the target, the backbone's heatmaps (with
             or without gradient into them), or the mean of target and heatmaps' losses.
         coordinate_weight: Weight of a smooth L1 loss between mean and keypoint; not in the paper.
+        hard_keypoints: Only this many keypoints of each person count in the heatmap loss, those with the largest
+            (online hard keypoint mining, Chen et al., CVPR 2018); 0: all. Not in the paper.
+        trim: Share of a batch's keypoints left out of the heatmap loss, those with the largest: wrong labels are
+            among them. Not in the paper.
     """
 
     kind: LossKind = "mse+mse"
@@ -38,8 +42,12 @@ class LossConfig:
     convex: bool = False
     distribution_target: DistributionTarget = "truth"
     coordinate_weight: float = 0.0
+    hard_keypoints: int = 0
+    trim: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.hard_keypoints < 0 or not 0 <= self.trim < 1:
+            raise ConfigError("loss: hard_keypoints >= 0 and 0 <= trim < 1 must hold")
         if self.sigma <= 0 or self.alpha < 0 or self.coordinate_weight < 0 or (self.convex and self.alpha > 1):
             raise ConfigError("loss: sigma > 0, alpha >= 0 (<= 1 if convex) and coordinate_weight >= 0 must hold")
 
@@ -65,7 +73,9 @@ def joint_loss(output: Output, xy: Tensor, labelled: Tensor, config: LossConfig)
     size = (output.heatmaps.shape[-2], output.heatmaps.shape[-1])
     target = gaussian_targets(xy, size, sigma=config.sigma, kind=config.target)
     weights = target_weights(xy, labelled, size, sigma=config.sigma)
-    terms = {"heatmaps": torch.stack([(heatmap_losses(h, target) * weights).mean() for h in output.stacks]).sum()}
+    terms = {
+        "heatmaps": torch.stack([_reduced(heatmap_losses(h, target), weights, config) for h in output.stacks]).sum()
+    }
     total = terms["heatmaps"]
     distribution = output.distribution
     if config.kind != "mse":
@@ -81,6 +91,17 @@ def joint_loss(output: Output, xy: Tensor, labelled: Tensor, config: LossConfig)
         terms["coordinates"] = (error * known).mean()
         total = total + config.coordinate_weight * terms["coordinates"]
     return terms | {"total": total}
+
+
+def _reduced(losses: Tensor, weights: Tensor, config: LossConfig) -> Tensor:
+    """The mean of ``losses`` ``(B, K)`` where ``weights`` count, after leaving out what `LossConfig` says."""
+    losses = losses * weights
+    if config.trim:
+        kept = losses.detach() <= torch.quantile(losses.detach()[weights > 0].float(), 1 - config.trim)
+        losses = losses * kept
+    if config.hard_keypoints:
+        losses = losses.topk(min(config.hard_keypoints, losses.shape[1]), dim=1).values
+    return losses.mean()
 
 
 def _distribution_loss(output: Output, xy: Tensor, target: Tensor, weights: Tensor, config: LossConfig) -> Tensor:

@@ -107,23 +107,44 @@ class NetworkConfig:
         return STRIDE << depth
 
     def __post_init__(self) -> None:
+        backbone, fusion, distribution = self.backbone, self.fusion, self.distribution
+        levels = len(backbone.channels)
+        for name, least, values in (
+            ("keypoints", 1, (self.keypoints,)),
+            ("backbone.channels", 4 if backbone.kind == "classic" else 1, backbone.channels),
+            ("backbone.blocks", 1, backbone.blocks),
+            ("backbone.features", 1, (backbone.features,)),
+            ("backbone.stacks", 1, (backbone.stacks,)),
+            ("backbone.gate_reduction", 1, (backbone.gate_reduction,)),
+            ("fusion.features", 1, (fusion.features,)),
+            ("fusion.widths", 4, fusion.widths),
+            ("fusion.outputs", 1, (fusion.outputs,)),
+            ("distribution.table_size", 3, (distribution.table_size,)),
+            ("distribution.flow_layers", 1, (distribution.flow_layers,)),
+            ("distribution.flow_hidden", 1, (distribution.flow_hidden,)),
+        ):
+            if not values or min(values) < least:
+                shown = values if len(values) != 1 else values[0]
+                raise ConfigError(f"{name}={shown}: give numbers of at least {least}")
+        if len(fusion.widths) != 4:
+            raise ConfigError(f"fusion.widths={fusion.widths}: give 4 numbers, one per resolution")
+        if distribution.padding < 0:
+            raise ConfigError(f"distribution.padding={distribution.padding}: give a share of the side, 0 or more")
+        if backbone.kind == "pyramid":
+            if levels not in (4, 5):
+                raise ConfigError(f"backbone.channels={backbone.channels}: give 4 levels, or 5 for one halving more")
+            if len(backbone.blocks) != levels:
+                raise ConfigError(f"backbone.blocks={backbone.blocks}: give {levels} numbers, one per level")
+            if len(backbone.dilation) not in (1, levels) or min(backbone.dilation) < 0:
+                raise ConfigError(f"backbone.dilation={backbone.dilation}: give one rate, or {levels}, 0 for none")
         if self.input_size < 1 or self.input_size % self.size_multiple:
             raise ConfigError(
                 f"input_size={self.input_size}: give a positive multiple of {self.size_multiple}, "
                 "by which this hourglass halves"
             )
-        backbone = self.backbone
-        levels = len(backbone.channels)
-        if backbone.kind == "pyramid":
-            if levels not in (4, 5):
-                raise ConfigError(f"backbone.channels={backbone.channels}: give 4 levels, or 5 for one halving more")
-            if len(backbone.blocks) != levels or min(backbone.blocks) < 1:
-                raise ConfigError(f"backbone.blocks={backbone.blocks}: give {levels} positive numbers, one per level")
-            if len(backbone.dilation) not in (1, levels) or min(backbone.dilation) < 0:
-                raise ConfigError(f"backbone.dilation={backbone.dilation}: give one rate, or {levels}, 0 for none")
-        if self.distribution.padding and self.distribution.reweight:
+        if distribution.padding and distribution.reweight:
             raise ConfigError("distribution.reweight multiplies the backbone's heatmap, which has no padding: drop one")
-        if not 0 < self.distribution.sigma_min < self.distribution.sigma_init < self.distribution.sigma_max:
+        if not 0 < distribution.sigma_min < distribution.sigma_init < distribution.sigma_max:
             raise ConfigError("distribution: sigma_min < sigma_init < sigma_max must hold, all positive")
 
 

@@ -1,0 +1,83 @@
+"""What `Estimator.predict` costs beside the bare network: the same persons, one run, paired ratios.
+
+    python benchmarks/predict_overhead.py [--weights lsp-t] [--preset lsp-b] [--persons 64] [--rounds 5]
+
+A picture with many boxes goes through `predict`; then the same crops, already tensors, through the network alone,
+in the same batches and with the same number of passes. Prints one line of JSON with the median ratio.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+
+import numpy as np
+import torch
+
+import sadinet
+from sadinet.estimator import Estimator, Inference
+from sadinet.geometry import Crop, image_to_crop
+from sadinet.images import warp
+from sadinet.model.network import SadiNet
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", default="lsp-t")
+    parser.add_argument("--preset", help="an untrained network of this preset instead")
+    parser.add_argument("--persons", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--flip", action="store_true")
+    arguments = parser.parse_args()
+    inference = Inference(flip=arguments.flip)
+    if arguments.preset:
+        experiment = sadinet.preset(arguments.preset)
+        network = SadiNet(experiment.network, sigma=experiment.loss.sigma)
+        network.drop_training_parts()
+        estimator = Estimator(network, experiment, inference=inference)
+    else:
+        estimator = sadinet.load(arguments.weights, flip=arguments.flip)
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (720, 1280, 3), dtype=np.uint8)
+    corners = rng.uniform((0, 0), (1000, 400), (arguments.persons, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform((80, 200), (250, 300), (arguments.persons, 2))], axis=1)
+    size = estimator.input_size
+    cut = np.stack([warp(image, image_to_crop(Crop.around(box, 1.25), size), size) for box in boxes])
+    crops = torch.from_numpy(cut).permute(0, 3, 1, 2).float() / 255
+    batches = [b.contiguous(memory_format=torch.channels_last) for b in crops.split(estimator.inference.batch_size)]
+
+    @torch.inference_mode()
+    def bare() -> None:
+        for batch in batches:
+            estimator.network.backbone_heatmaps(batch)
+            if arguments.flip:
+                estimator.network.backbone_heatmaps(batch.flip(-1))
+
+    estimator.predict(image, boxes)
+    bare()
+    ratios, alone = [], []
+    for _ in range(arguments.rounds):
+        started = time.perf_counter()
+        estimator.predict(image, boxes)
+        between = time.perf_counter()
+        bare()
+        alone.append(time.perf_counter() - between)
+        ratios.append((between - started) / alone[-1])
+    answer = {
+        "what": arguments.preset or arguments.weights,
+        "input": size,
+        "persons": arguments.persons,
+        "flip": arguments.flip,
+        "ratio_median": round(statistics.median(ratios), 3),
+        "ratios": [round(r, 3) for r in ratios],
+        "bare_ms_per_person": round(1000 * statistics.median(alone) / arguments.persons, 2),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "processor": platform.processor() or platform.machine(),
+    }
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()
