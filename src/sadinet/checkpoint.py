@@ -43,7 +43,10 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # what the umask allows; some writers, safetensors among them, set their own
         yield temporary
+        temporary.chmod(mode)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -107,12 +110,18 @@ def save_checkpoint(
         facts: Scores and the like, JSON-able.
         training_parts: Keep the parts that prediction does not need.
         half: Write float16.
+
+    Raises:
+        CheckpointError: If the file cannot be written, or a weight is too large for float16.
     """
     tensors = network.state_dict()
     if not training_parts:
         tensors = {k: v for k, v in tensors.items() if not k.startswith(_TRAINING_PARTS)}
     if half:
         tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+        too_large = _not_finite(tensors)
+        if too_large:
+            raise CheckpointError(f"{path}: {', '.join(too_large[:3])} does not fit float16; write float32 (not half)")
     about = {"format": FORMAT, "sadinet": __version__, "experiment": to_json(experiment), "facts": dict(facts or {})}
     save_tensors(path, tensors, about)
 
@@ -128,14 +137,17 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: says nothing of its experiment; is it the state of a training, not a network?")
     try:
         experiment = from_json(facts["experiment"], str(path))
+        more = json.loads(facts["facts"])
     except SadinetError as error:
         raise CheckpointError(f"{path}: its experiment does not fit this version of sadinet: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: damaged, its facts are not JSON ({error})") from None
     config = experiment.network
     if not any(key.startswith("distribution.") for key in tensors):
         config = replace(config, learn_distribution=False)
     network = SadiNet(config, sigma=experiment.loss.sigma)
     load_weights(network, tensors, str(path))
-    return Checkpoint(network.eval(), experiment, json.loads(facts["facts"]))
+    return Checkpoint(network.eval(), experiment, more)
 
 
 def load_weights(network: SadiNet, tensors: Mapping[str, Tensor], source: str) -> None:
@@ -144,7 +156,7 @@ def load_weights(network: SadiNet, tensors: Mapping[str, Tensor], source: str) -
     Raises:
         CheckpointError: If names or shapes differ, or a value is not finite.
     """
-    broken = [k for k, v in tensors.items() if v.is_sparse or not bool(torch.isfinite(v).all())]
+    broken = _not_finite(tensors)
     if broken:
         raise CheckpointError(f"{source}: {', '.join(broken[:3])} holds values that are not finite")
     try:
@@ -154,15 +166,21 @@ def load_weights(network: SadiNet, tensors: Mapping[str, Tensor], source: str) -
         raise CheckpointError(f"{source}: weights of another network: {problem}") from None
 
 
+def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """The names of the tensors with a value that is NaN or infinite."""
+    return [name for name, values in tensors.items() if not bool(torch.isfinite(values).all())]
+
+
 def fitting_weights(network: SadiNet, path: Path) -> dict[str, Tensor]:
     """The state of ``network`` with the weights of ``path`` in place of those they fit by name and shape.
 
     Raises:
-        CheckpointError: If none fits.
+        CheckpointError: If most of the backbone does not fit.
     """
     tensors, _ = load_tensors(path)
     own = network.state_dict()
     fitting = {k: v for k, v in tensors.items() if k in own and own[k].shape == v.shape}
-    if not any(k.startswith("backbone.") for k in fitting):
-        raise CheckpointError(f"{path}: none of its weights fits this network; warm starts need the same widths")
+    backbone = [k for k in own if k.startswith("backbone.")]
+    if 2 * sum(k in fitting for k in backbone) < len(backbone):
+        raise CheckpointError(f"{path}: its weights do not fit this network; warm starts need the same widths")
     return {**own, **fitting}

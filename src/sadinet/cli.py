@@ -31,7 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     logging.basicConfig(format="sadinet: %(message)s", level=logging.WARNING if arguments.quiet else logging.INFO)
     try:
-        return int(arguments.run(arguments))
+        code = int(arguments.run(arguments))
+        sys.stdout.flush()  # here, where a closed pipe is still noticed
+        return code
     except SadinetError as error:
         print(f"sadinet: {error}", file=sys.stderr)
         return 2
@@ -41,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has gone: say nothing more, also not at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:  # a folder that may not be written, a full disk: the message names it
+        print(f"sadinet: {error}", file=sys.stderr)
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:

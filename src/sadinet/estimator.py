@@ -43,13 +43,29 @@ class Inference:
     threads: int = 2
 
     def __post_init__(self) -> None:
-        if not self.scales or min(self.scales) <= 0 or self.batch_size < 1 or self.threads < 1:
+        sizes_fit = bool(self.scales) and all(0 < scale < float("inf") for scale in self.scales)
+        if not sizes_fit or self.batch_size < 1 or self.threads < 1:
             raise ConfigError(f"inference: positive scales, batch_size and threads are needed, got {self}")
 
     def describe(self) -> str:
         """For reports: ``"1 scale + flip"``."""
         scales = "1 scale" if len(self.scales) == 1 else f"{len(self.scales)} scales"
         return scales + (" + flip" if self.flip else "")
+
+
+def find_device(name: str | torch.device | None) -> torch.device:
+    """The device called ``name``; None: a GPU where there is one.
+
+    Raises:
+        ConfigError: If there is no such device here.
+    """
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # AssertionError: torch without CUDA
+        reason = str(error).split("\n")[0]
+        raise ConfigError(f"device '{name}' cannot be used ({reason}); give cpu, or leave it out") from None
+    return device
 
 
 class Estimator:
@@ -60,6 +76,9 @@ class Estimator:
         experiment: What it was trained by.
         device: ``"cpu"``, ``"cuda"``...; None: a GPU where there is one.
         inference: How it is asked.
+
+    Raises:
+        ConfigError: If there is no such device here.
     """
 
     def __init__(
@@ -70,7 +89,7 @@ class Estimator:
         device: str | torch.device | None = None,
         inference: Inference = Inference(),
     ) -> None:
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = find_device(device)
         self.network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.experiment = experiment
         self.skeleton = experiment.skeleton
@@ -182,12 +201,14 @@ def _scaled(crop: Crop, scale: float) -> Crop:
 
 
 def _checked_boxes(boxes: ArrayLike, width: int, height: int) -> Floats:
-    array = np.asarray(boxes, dtype=np.float64)
-    if array.size == 0:
+    try:
+        array = np.array(boxes, dtype=np.float64, ndmin=2)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"boxes are not numbers ({error}): give (P, 4), x0 y0 x1 y1 in pixels") from None
+    if array.shape in ((1, 0), (0, 4)):  # an empty list, or an empty table
         return np.zeros((0, 4))
-    array = np.atleast_2d(array)
     if array.ndim != 2 or array.shape[1] != 4:
-        raise DataError(f"boxes have shape {np.shape(boxes)}: give (P, 4), x0 y0 x1 y1 in pixels")
+        raise DataError(f"boxes have shape {array.shape}: give (P, 4), x0 y0 x1 y1 in pixels")
     for number, (left, top, right, bottom) in enumerate(array):
         problem = None
         if not np.isfinite(array[number]).all():

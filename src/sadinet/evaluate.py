@@ -13,7 +13,6 @@ from .distributed import ALONE, World
 from .errors import DataError
 from .estimator import Estimator
 from .geometry import Crop
-from .images import read_image
 from .metrics import LSP_PCK, MPII_PCKH, Protocol
 from .report import Report, score_persons
 from .skeleton import MPII, Skeleton
@@ -39,7 +38,7 @@ def predict_persons(
 
 def _pictures(persons: Iterable[Person]) -> Iterator[tuple[NDArray[np.uint8], Crop]]:
     for person in persons:
-        yield read_image(person.image), person.crop
+        yield person.read(), person.crop
 
 
 def evaluate_split(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -78,9 +79,11 @@ class TrainingConfig:
             or self.accumulate < 1
         ):
             raise ConfigError(
-                "training: epochs >= 1, batch_size >= 2 (batch norm), learning_rate > 0, 0 <= ema < 1 and accumulate >= 1 "
-                "must hold"
+                "training: epochs >= 1, batch_size >= 2 (batch norm), learning_rate > 0, 0 <= ema < 1 and "
+                "accumulate >= 1 must hold"
             )
+        if min(self.warmup_epochs, self.weight_decay, self.clip_norm) < 0 or not 0 <= self.seed < 2**63:
+            raise ConfigError("training: warmup_epochs, weight_decay, clip_norm >= 0 and 0 <= seed < 2**63 must hold")
 
 
 @dataclass(frozen=True)
@@ -248,7 +251,7 @@ def from_json(text: str, source: str = "the experiment") -> Experiment:
     """The inverse of `to_json`; ``source`` names the text in errors."""
     try:
         tree = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
         raise ConfigError(f"{source}: not JSON ({error})") from None
     return from_dict(Experiment, tree)
 
@@ -256,14 +259,14 @@ def from_json(text: str, source: str = "the experiment") -> Experiment:
 def from_dict(kind: type[T], tree: Any, path: str = "") -> T:
     """The dataclass ``kind`` from `to_dict`'s output, every value checked; missing fields keep their defaults."""
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path or kind.__name__}: expected fields, got {tree!r}")
+        raise ConfigError(f"{path.rstrip('.') or kind.__name__}: expected fields, got {tree!r}")
     values = {
         name: _checked(value, _field_type(kind, name, f"{path}{name}"), f"{path}{name}") for name, value in tree.items()
     }
     try:
         return kind(**values)
     except TypeError as error:
-        raise ConfigError(f"{path or kind.__name__}: {error}") from None
+        raise ConfigError(f"{path.rstrip('.') or kind.__name__}: {error}") from None
 
 
 def _field_type(kind: Any, name: str, path: str) -> Any:
@@ -286,7 +289,7 @@ def _parse(text: str, kind: Any, path: str) -> Any:
         return text
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return text  # the wrong type, which `_checked` explains
 
 
@@ -305,7 +308,12 @@ def _checked(value: Any, kind: Any, path: str) -> Any:
         if value is None and type(None) in args:
             return None
         return _checked(value, next(k for k in args if k is not type(None)), path)
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+    if (
+        kind is float
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) <= sys.float_info.max
+    ):
         return float(value)
     if kind in (int, bool, str) and type(value) is kind:
         return value

@@ -1,6 +1,7 @@
 """Pictures and folders to poses on disk. One bad picture never stops the others."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,10 +77,12 @@ def predict_pictures(
         quiet: No progress bar.
 
     Raises:
-        DataError: If a source does not exist; nothing is predicted then.
+        DataError: If a source does not exist or would be written over; nothing is predicted then.
     """
     pictures = list(find_pictures(sources))
     targets = _targets([place for _, place in pictures], out)
+    if draw:
+        _spare_sources([path for path, _ in pictures], targets)
     for (path, _), target in zip(tqdm(pictures, desc="pictures", disable=quiet), targets, strict=True):
         try:
             image = read_image(path)
@@ -87,7 +90,7 @@ def predict_pictures(
             written: list[Path] = []
             if target is not None:
                 if draw:
-                    written.append(target.with_name(target.name + ".jpg"))
+                    written.append(_drawn(target))
                     written[-1].parent.mkdir(parents=True, exist_ok=True)
                     write_image(draw_poses(image, poses, min_score=min_score), written[-1])
                 written.append(target.with_name(target.name + ".json"))
@@ -102,13 +105,26 @@ def _targets(places: Sequence[Path], out: Path | None) -> list[Path | None]:
     """For each picture the path of its output without a suffix; pictures that share a stem keep their full names."""
     if out is None:
         return [None] * len(places)
-    stems = [place.with_suffix("") for place in places]
-    targets: list[Path] = []
-    for place, stem in zip(places, stems, strict=True):
-        target = out / (stem if stems.count(stem) == 1 else place)
+    stems = Counter(place.with_suffix("") for place in places)
+    targets: dict[Path, None] = {}  # a set in order
+    for place in places:
+        stem = place.with_suffix("")
+        target = out / (stem if stems[stem] == 1 else place)
         number = 2
         while target in targets:
             target = out / place.with_name(f"{place.name}-{number}")
             number += 1
-        targets.append(target)
+        targets[target] = None
     return list(targets)
+
+
+def _drawn(target: Path) -> Path:
+    return target.with_name(target.name + ".jpg")
+
+
+def _spare_sources(sources: Sequence[Path], targets: Iterable[Path | None]) -> None:
+    """Refuses to draw over a picture that is to be read."""
+    read = {source.resolve() for source in sources}
+    for target in targets:
+        if target is not None and _drawn(target).resolve() in read:
+            raise DataError(f"{_drawn(target)}: would be written over by its own drawing; name another output folder")

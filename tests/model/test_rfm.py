@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from sadinet.model.blocks import BasicBlock
-from sadinet.model.rfm import ReceptiveFieldUnit
+from sadinet.model.rfm import ReceptiveFortifiedUnit
 
 
 @pytest.mark.parametrize("gate", ["pre_add", "post_add", "none"])
@@ -14,7 +14,7 @@ from sadinet.model.rfm import ReceptiveFieldUnit
 @pytest.mark.parametrize(("inputs", "outputs", "stride"), [(4, 4, 1), (4, 6, 1), (4, 6, 2)])
 def test_every_choice_runs_and_trains_all_its_parameters(inputs, outputs, stride, dilation, merge, gate):
     torch.manual_seed(3)
-    unit = ReceptiveFieldUnit(inputs, outputs, stride=stride, dilation=dilation, merge=merge, gate=gate, reduction=2)
+    unit = ReceptiveFortifiedUnit(inputs, outputs, stride=stride, dilation=dilation, merge=merge, gate=gate, reduction=2)
     y = unit(torch.randn(5, inputs, 8, 12))
     assert y.shape == (5, outputs, 8 // stride, 12 // stride)
     y.square().mean().backward()
@@ -25,18 +25,18 @@ def test_every_choice_runs_and_trains_all_its_parameters(inputs, outputs, stride
 
 
 def test_without_dilation_and_gate_it_is_the_basic_block():
-    unit, block = ReceptiveFieldUnit(3, 5, stride=2, dilation=0, gate="none"), BasicBlock(3, 5, stride=2)
+    unit, block = ReceptiveFortifiedUnit(3, 5, stride=2, dilation=0, gate="none"), BasicBlock(3, 5, stride=2)
     unit.load_state_dict(block.state_dict())
     x = torch.randn(2, 3, 8, 12)
     torch.testing.assert_close(unit(x), block(x), rtol=0, atol=0)
 
 
 def test_the_sum_is_the_formula_of_eq_1():
-    unit = ReceptiveFieldUnit(4, 4, dilation=2, reduction=2).eval()
+    unit = ReceptiveFortifiedUnit(4, 4, dilation=2, reduction=2).eval()
     x = torch.randn(2, 4, 8, 10)
     y = unit.body(x) + unit.dilated(x)
     torch.testing.assert_close(unit(x), torch.relu(unit.gate(y) + x))
-    last = ReceptiveFieldUnit(4, 4, dilation=2, reduction=2, gate="post_add").eval()
+    last = ReceptiveFortifiedUnit(4, 4, dilation=2, reduction=2, gate="post_add").eval()
     last.load_state_dict(unit.state_dict())
     torch.testing.assert_close(last(x), torch.relu(unit.gate(y + x)))
 
@@ -44,7 +44,7 @@ def test_the_sum_is_the_formula_of_eq_1():
 @pytest.mark.parametrize("rate", [1, 2, 4])
 def test_the_dilated_branch_reads_nine_pixels_that_far_apart(rate):
     """Eq. 1: ``y[i] = sum_k x[i + rate k] w[k]``."""
-    unit = ReceptiveFieldUnit(1, 1, dilation=rate, gate="none").eval()
+    unit = ReceptiveFortifiedUnit(1, 1, dilation=rate, gate="none").eval()
     nn.init.ones_(unit.dilated[0].weight)
     x = torch.zeros(1, 1, 13, 17)
     x[0, 0, 6, 8] = 1.0

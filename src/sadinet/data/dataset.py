@@ -1,20 +1,29 @@
 """From persons to batches: decode, cut out, augment; in threads, in order, the same whatever their number."""
 
+import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..geometry import apply, swap_sides
-from ..images import read_image, warp
+from ..errors import ConfigError
+from ..geometry import Floats, apply, swap_sides
+from ..images import Pixels, warp
 from .augment import IDENTITY, Augmentation, AugmentConfig, draw_augmentation, example_rng
-from .person import Person
+from .person import PackedPicture, Person
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,29 +71,41 @@ class PictureCache:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._kept: dict[Path, NDArray[np.uint8]] = {}
+        self._kept: dict[Path | PackedPicture, Pixels] = {}
         self._bytes = 0
+        self._lock = threading.Lock()
 
-    def read(self, path: Path) -> NDArray[np.uint8]:
-        """The picture ``(H, W, 3)``, not to be written to."""
-        image = self._kept.get(path)
+    def read(self, person: Person) -> Pixels:
+        """The picture of ``person`` ``(H, W, 3)``, not to be written to; raises as `Person.read`."""
+        image = self._kept.get(person.image)
         if image is None:
-            image = read_image(path)
-            if self._bytes + image.nbytes <= self.capacity:
-                self._kept[path] = image
-                self._bytes += image.nbytes
+            image = person.read()
+            with self._lock:
+                if person.image not in self._kept and self._bytes + image.nbytes <= self.capacity:
+                    self._kept[person.image] = image
+                    self._bytes += image.nbytes
         return image
 
 
-def make_sample(
-    image: NDArray[np.uint8], person: Person, change: Augmentation, size: int, flip_index: Sequence[int]
-) -> Sample:
-    """``person`` cut out of ``image``: one and the same map moves picture and keypoints."""
-    image_to_input = change.image_to_input(person.crop, size)
+def moved_keypoints(
+    person: Person, change: Augmentation, image_to_input: Floats, flip_index: Sequence[int]
+) -> NDArray[np.float32]:
+    """The keypoints of ``person`` ``(K, 2)`` [input px] after ``change``, which gave ``image_to_input``; NaN stays."""
     xy = apply(image_to_input, np.where(person.labelled[:, None], person.xy, np.nan))
     if change.mirrored:
         xy = swap_sides(xy, flip_index)
-    return Sample(warp(image, image_to_input, size), xy.astype(np.float32), np.array(change.gains, np.float32))
+    return xy.astype(np.float32)
+
+
+def make_sample(image: Pixels, person: Person, change: Augmentation, size: int, flip_index: Sequence[int]) -> Sample:
+    """``person`` cut out of ``image``: one and the same map moves picture and keypoints."""
+    image_to_input = change.image_to_input(person.crop, size)
+    picture = warp(image, image_to_input, size)
+    for cutout in change.cutouts:
+        left, top, right, bottom = cutout.pixels(size)
+        picture[top:bottom, left:right] = cutout.color
+    xy = moved_keypoints(person, change, image_to_input, flip_index)
+    return Sample(picture, xy, np.array(change.gains, np.float32))
 
 
 class PersonDataset:
@@ -94,9 +115,13 @@ class PersonDataset:
         persons: Whom.
         size: Side of the network's input [px].
         flip_index: The skeleton's.
+        upper_body: Channels of the upper body, see `augment.upper_body`; ``augment.half_body`` needs them.
         augment: Random changes; None for none.
         seed: Of those.
         cache: Bytes of decoded pictures to keep in memory.
+
+    Raises:
+        ConfigError: If half bodies are wanted and ``upper_body`` is empty.
     """
 
     def __init__(
@@ -105,13 +130,17 @@ class PersonDataset:
         *,
         size: int,
         flip_index: Sequence[int],
+        upper_body: Sequence[int] = (),
         augment: AugmentConfig | None = None,
         seed: int = 0,
         cache: int = 0,
     ) -> None:
+        if augment is not None and augment.half_body and not upper_body:
+            raise ConfigError("augment.half_body needs upper_body, the channels of the keypoints above the pelvis")
         self.persons = persons
         self.size = size
         self.flip_index = flip_index
+        self.upper_body = upper_body
         self.augment = augment
         self.seed = seed
         self._pictures = PictureCache(cache)
@@ -119,13 +148,17 @@ class PersonDataset:
     def __len__(self) -> int:
         return len(self.persons)
 
+    def change(self, epoch: int, index: int) -> Augmentation:
+        """What happens to example ``index`` in ``epoch``."""
+        if self.augment is None:
+            return IDENTITY
+        rng = example_rng(self.seed, epoch, index)
+        return draw_augmentation(rng, self.augment, self.persons[index], self.upper_body)
+
     def sample(self, epoch: int, index: int) -> Sample:
-        """Example ``index`` as it looks in ``epoch``."""
+        """Example ``index`` as it looks in ``epoch``; raises as `Person.read`."""
         person = self.persons[index]
-        change = IDENTITY
-        if self.augment is not None:
-            change = draw_augmentation(example_rng(self.seed, epoch, index), self.augment)
-        return make_sample(self._pictures.read(person.image), person, change, self.size, self.flip_index)
+        return make_sample(self._pictures.read(person), person, self.change(epoch, index), self.size, self.flip_index)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """All indices in the order of ``epoch``: shuffled where there is augmentation."""
@@ -134,24 +167,33 @@ class PersonDataset:
         return np.random.default_rng((self.seed, epoch)).permutation(len(self))
 
     def batches(self, epoch: int, indices: Sequence[NDArray[np.int64]], workers: int = 2) -> Iterator[Batch]:
-        """One batch for each entry of ``indices``, in order, prepared ahead by ``workers`` threads (0: none)."""
-        if workers == 0:
+        """One batch for each entry of ``indices``, in order, prepared ahead by ``workers`` threads (0: none).
+
+        An error in a sample is raised where its batch is due.
+        """
+        ahead = 2 * max(map(len, indices), default=1)
+        flat = (int(i) for i in chain.from_iterable(indices))
+        with closing(prepare_ahead(partial(self.sample, epoch), flat, workers, ahead)) as samples:
             for rows in indices:
-                yield collate([self.sample(epoch, int(i)) for i in rows], rows)
-            return
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="sadinet-data")
-        waiting: deque[tuple[list[Future[Sample]], NDArray[np.int64]]] = deque()
-        try:
-            for rows in indices:
-                waiting.append(([pool.submit(self.sample, epoch, int(i)) for i in rows], rows))
-                if len(waiting) > 2:
-                    futures, done = waiting.popleft()
-                    yield collate([f.result() for f in futures], done)
-            while waiting:
-                futures, done = waiting.popleft()
-                yield collate([f.result() for f in futures], done)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+                yield collate(list(islice(samples, len(rows))), rows)
+
+
+def prepare_ahead(function: Callable[[T], R], items: Iterable[T], workers: int, ahead: int) -> Generator[R, None, None]:
+    """``function`` of every item, in order, computed by ``workers`` threads (0: none) up to ``ahead`` items early."""
+    if workers == 0:
+        yield from map(function, items)
+        return
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="sadinet-data")
+    waiting: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def collate(samples: Sequence[Sample], index: NDArray[np.int64]) -> Batch:

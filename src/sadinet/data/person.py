@@ -1,12 +1,47 @@
 """One annotated person, free of every quirk of the data set it came from."""
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import DataError, ImageError
 from ..geometry import Crop
+from ..images import Pixels, read_image
+
+
+@dataclass(frozen=True)
+class PackedPicture:
+    """A picture that is a part of a file, see `sadinet.data.pack`.
+
+    Attributes:
+        file: The pack.
+        offset: Its first byte in there.
+        length: How many bytes it has.
+    """
+
+    file: Path
+    offset: int
+    length: int
+
+    def read(self) -> bytes:
+        """The encoded picture.
+
+        Raises:
+            DataError: If the file has gone or become shorter.
+        """
+        try:
+            with self.file.open("rb") as stream:
+                stream.seek(self.offset)
+                content = stream.read(self.length)
+        except OSError as error:
+            raise DataError(f"'{self.file}' cannot be read any more: {error}") from error
+        if len(content) < self.length:
+            raise DataError(f"'{self.file}' ends before byte {self.offset + self.length}: write the pack again")
+        return content
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,7 +50,7 @@ class Person:
 
     Attributes:
         id: Unique and stable, ``"lspet/im00408"`` or ``"mpii/015601864#1"``; splits are lists of it.
-        image: The picture's file.
+        image: Where the picture is; `read` reads it.
         xy: Keypoints ``(K, 2)`` [image px, 0-based, pixel centres]; NaN where not labelled.
         labelled: ``(K,)`` bool: has coordinates; counts for losses and metrics.
         visible: ``(K,)`` bool: labelled and not occluded, as far as the data set tells.
@@ -24,9 +59,31 @@ class Person:
     """
 
     id: str
-    image: Path
+    image: Path | PackedPicture
     xy: NDArray[np.float64]
     labelled: NDArray[np.bool_]
     visible: NDArray[np.bool_]
     crop: Crop
     head_size: float = float("nan")
+
+    def read(self) -> Pixels:
+        """The picture ``(H, W, 3)`` uint8 RGB, upright.
+
+        Raises:
+            ImageError: If it is missing or damaged; the message names the person.
+            DataError: If the pack it was in has gone or become shorter.
+        """
+        try:
+            if isinstance(self.image, Path):
+                return read_image(self.image)
+            return read_image(self.image.read())
+        except ImageError as error:
+            where = "" if isinstance(self.image, Path) else f" in '{self.image.file}'"
+            raise ImageError(f"{self.id}{where}: {error}") from error
+        except DataError as error:
+            raise DataError(f"{self.id}: {error}") from error
+
+
+def hash_ids(ids: Iterable[str]) -> str:
+    """Twelve hex digits that tell which ids these are, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()[:12]

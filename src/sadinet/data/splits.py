@@ -17,7 +17,8 @@ from types import MappingProxyType
 from ..errors import ConfigError, DataError
 from .lsp import read_lsp, read_lspet
 from .mpii import read_mpii
-from .person import Person
+from .pack import PackSummary, read_pack, write_pack
+from .person import Person, hash_ids
 from .toy import read_toy
 
 LSP_TRAIN = 1000
@@ -43,6 +44,12 @@ SPLITS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     }
 )
 """The data sets, their splits, and what is in them."""
+
+PACKED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {name: tuple(f"{name}/{split}" for split in splits) for name, splits in SPLITS.items()}
+    | {"lsp+lspet": ("lsp+lspet/train", "lsp+lspet/val", "lsp/test", "lsp/test-clean")}
+)
+"""What goes into the pack of a data set: all that training, validating and testing on it take."""
 
 _VALIDATION_SHARE = {"lsp": 0.2, "lspet": 0.03}
 
@@ -70,7 +77,7 @@ class Split:
     @cached_property
     def hash(self) -> str:
         """Twelve hex digits that tell which persons are in the split, whatever their order."""
-        return hashlib.sha256("\n".join(sorted(self.ids)).encode()).hexdigest()[:12]
+        return hash_ids(self.ids)
 
 
 def read_split(
@@ -81,19 +88,23 @@ def read_split(
     Args:
         dataset: ``"lsp"``, ``"lspet"``, ``"lsp+lspet"``, ``"mpii"`` or ``"toy"``.
         split: One of the data set's splits.
-        data: The folder that holds the data sets' folders.
+        data: The folder that holds the data sets' folders, or a file that `pack_dataset` wrote.
         keep_duplicates: Whether ``lsp+lspet/train`` keeps LSP's own training images that share a photograph with
             LSP test images, as the official split does. LSPET images that do are never in it.
         need_images: Whether a missing picture of MPII is an error.
 
     Raises:
         ConfigError: If there is no such data set or split.
-        DataError: If the data set is missing or damaged, or the split empty.
+        DataError: If the data set is missing or damaged, the split empty, or not in the pack.
     """
     if dataset not in SPLITS:
         raise ConfigError(f"no data set '{dataset}'; there are: {', '.join(SPLITS)}")
     if split not in SPLITS[dataset]:
         raise ConfigError(f"data set '{dataset}' has no split '{split}'; it has: {', '.join(SPLITS[dataset])}")
+    if data.is_file():
+        if keep_duplicates:
+            raise DataError(f"'{data}': a pack leaves near-duplicates out; to keep them, name the data sets' folder")
+        return Split(f"{dataset}/{split}", read_pack(data, f"{dataset}/{split}"))
     if dataset == "lsp":
         persons = _lsp(split, read_lsp(data))
     elif dataset == "lspet":
@@ -107,6 +118,30 @@ def read_split(
     if not persons:
         raise DataError(f"'{dataset}' in '{data}' has no persons in '{split}': {SPLITS[dataset][split]}")
     return Split(f"{dataset}/{split}", tuple(persons))
+
+
+def pack_dataset(
+    dataset: str,
+    data: Path,
+    path: Path,
+    *,
+    size: int = 320,
+    quality: int = 80,
+    workers: int = 2,
+    quiet: bool = True,
+) -> PackSummary:
+    """Write the splits that `PACKED` names for ``dataset`` into the file ``path``; arguments as for `write_pack`.
+
+    Raises:
+        ConfigError: If there is no such data set.
+        DataError: If the data set is missing or damaged, or the file cannot be written.
+        ImageError: If a picture cannot be read.
+    """
+    if dataset not in PACKED:
+        raise ConfigError(f"no data set '{dataset}'; there are: {', '.join(PACKED)}")
+    parts = {name: name.split("/") for name in PACKED[dataset]}
+    splits = {name: read_split(part, split, data).persons for name, (part, split) in parts.items()}
+    return write_pack(splits, path, size=size, quality=quality, workers=workers, quiet=quiet)
 
 
 def group_of(person_id: str) -> frozenset[str]:

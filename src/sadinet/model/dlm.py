@@ -85,7 +85,7 @@ class CanonicalDensity:
     """The residual's density on a fixed grid, the same for every picture of a step.
 
     Attributes:
-        ratio: ``log p / N(0, I)`` ``(G, n, n)`` on ``[-extent, extent]^2``, rows are y, up to a constant.
+        ratio: ``log p / N(0, I)^power`` ``(G, n, n)`` on ``[-extent, extent]^2``, rows are y, up to a constant.
         log_mass: ``(G,)`` logarithm of the density's integral.
         log_peak: ``(G,)`` its highest logarithm on the grid.
         mean: ``(G, 2)`` and ``deviation`` ``(G, 2)`` of the density.
@@ -123,6 +123,9 @@ class DistributionLearning(nn.Module):
         groups = keypoints if config.flow_per_keypoint else 1
         flow = RealNVP(layers=config.flow_layers, hidden=config.flow_hidden, groups=groups)
         self.flow = None if config.kind == "gauss" else flow
+        # A density is tabulated as its ratio to this power of the standard normal: near the identity that is flat, so
+        # that interpolation costs little, and the power itself is exact everywhere.
+        self._power = 2 if config.kind == "product" else 1
         side = torch.linspace(-EXTENT, EXTENT, config.table_size)
         y, x = torch.meshgrid(side, side, indexing="ij")
         self.register_buffer("grid", torch.stack([x, y], -1), persistent=False)  # (n, n, 2)
@@ -161,7 +164,7 @@ class DistributionLearning(nn.Module):
         """The density of the residual on the canonical grid, with its integral, peak, mean and deviation."""
         normal = standard_normal_log_density(self.grid)  # (n, n)
         ratio = self._log_ratio(normal)
-        flat = (normal + ratio).flatten(1)  # (G, n*n)
+        flat = (self._power * normal + ratio).flatten(1)  # (G, n*n)
         log_mass = self._log_integral(flat)
         share = flat.softmax(1)[..., None]  # (G, n*n, 1)
         points = self.grid.flatten(0, 1)  # (n*n, 2)
@@ -185,7 +188,7 @@ class DistributionLearning(nn.Module):
         return self.flow.log_density(points).view(-1, n, n)
 
     def _log_ratio(self, normal: Tensor) -> Tensor:
-        """``log p / N(0, I)`` ``(G, n, n)`` on the canonical grid, where ``normal`` is the logarithm of N(0, I)."""
+        """``log p / N(0, I)^power`` ``(G, n, n)`` on the canonical grid, where ``normal`` is the logarithm of N(0, I)."""
         if self.flow is None:
             return torch.zeros_like(normal)[None]
         if self.config.kind == "smooth":
@@ -193,10 +196,8 @@ class DistributionLearning(nn.Module):
         return self._ratio_from(self._flow_on_grid(), normal)
 
     def _ratio_from(self, flow: Tensor, normal: Tensor) -> Tensor:
-        if self.config.kind == "product":
-            return flow
         if self.config.kind == "mix":
-            return torch.logaddexp(flow, normal.expand_as(flow)) - math.log(2) - normal
+            flow = torch.logaddexp(flow, normal.expand_as(flow)) - math.log(2)
         return flow - normal
 
     def _smoothed_flow_on_grid(self) -> Tensor:
@@ -218,7 +219,7 @@ class DistributionLearning(nn.Module):
         points = _pixel_units(height, width, self.config.padding, mean)  # (H, W, 2), H and W of the canvas
         residual = (points - mean[:, :, None, None]) / deviation[:, :, None, None]  # (B, K, H, W, 2)
         at = residual * density.deviation[:, None, None] + density.mean[:, None, None]
-        log_density = standard_normal_log_density(at) + self._ratio_at(at, density.ratio)
+        log_density = self._power * standard_normal_log_density(at) + self._ratio_at(at, density.ratio)
         pixels = deviation * deviation.new_tensor([width, height])
         log_area = (density.deviation.log() - pixels.log()).sum(-1) - density.log_mass  # (B, K)
         kind = self.config.normalization
@@ -232,7 +233,7 @@ class DistributionLearning(nn.Module):
         return backbone * rendered if self.config.reweight else rendered
 
     def _ratio_at(self, at: Tensor, table: Tensor) -> Tensor:
-        """``log p / N`` at canonical points ``(B, K, H, W, 2)``: interpolated in the table, or exact."""
+        """``log p / N^power`` at canonical points ``(B, K, H, W, 2)``: interpolated in the table, or exact."""
         if self.flow is None:
             return at.new_zeros(at.shape[:-1])
         batch, keypoints = at.shape[:2]

@@ -11,7 +11,7 @@ from .blocks import BasicBlock, Unit
 from .classic import ClassicHourglass
 from .dlm import Distribution, DistributionConfig, DistributionLearning
 from .hourglass import BackboneOutput, Hourglass
-from .rfm import GatePlace, Merge, ReceptiveFieldUnit
+from .rfm import GatePlace, Merge, ReceptiveFortifiedUnit
 from .sfm import ClassificationHead, GlobalAttention, GlobalKind, LocalKind, PooledHead, Upsampling
 
 STRIDE = 4  # input pixels per heatmap pixel
@@ -183,10 +183,10 @@ class SadiNet(nn.Module):
         self.attention: nn.Module | None = None
         self.head: nn.Module | None = None
         self.distribution: DistributionLearning | None = None
+        self.backbone.apply(_initialize)  # first, so that one seed gives one backbone with and without the other parts
+        self.backbone.initialize_heads()
         if config.learn_distribution:
             self._add_training_parts(config)
-        self.apply(_initialize)
-        self.backbone.initialize_heads()
 
     def _add_training_parts(self, config: NetworkConfig) -> None:
         fusion, channels = config.fusion, self.backbone.tap_channels
@@ -211,6 +211,9 @@ class SadiNet(nn.Module):
         self.distribution = DistributionLearning(
             inputs=fusion.outputs, keypoints=config.keypoints, config=config.distribution
         )
+        for part in (self.attention, self.head):
+            if part is not None:
+                part.apply(_initialize)
 
     def drop_training_parts(self) -> None:
         """Keep what prediction needs: the hourglass."""
@@ -272,7 +275,7 @@ def _unit(config: BackboneConfig) -> Unit:
         return BasicBlock(inputs, outputs, stride=stride)
 
     def receptive(inputs: int, outputs: int, *, stride: int, level: int) -> nn.Module:
-        return ReceptiveFieldUnit(
+        return ReceptiveFortifiedUnit(
             inputs,
             outputs,
             stride=stride,

@@ -1,4 +1,4 @@
-"""The receptive-field module: a basic block, a dilated convolution beside it, and a squeeze-excite gate."""
+"""The receptive fortified module: a basic block, a dilated convolution beside it, and a squeeze-excite gate."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ Merge = Literal["sum", "concat"]
 GatePlace = Literal["pre_add", "post_add", "none"]
 
 
-class ReceptiveFieldUnit(nn.Module):
+class ReceptiveFortifiedUnit(nn.Module):
     """The RFM unit (Sec. III-B, Eq. 1).
 
     Args:

@@ -1,0 +1,177 @@
+"""Pictures and folders to files: every good picture is done, every bad one is told, none is written over."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sadinet import predict as module
+from sadinet.errors import DataError
+from sadinet.estimator import Estimator
+from sadinet.experiment import preset
+from sadinet.images import read_image
+from sadinet.poses import Poses
+from sadinet.predict import find_pictures, predict_pictures
+
+
+class Bright(torch.nn.Module):
+    """Every keypoint is where the window is brightest."""
+
+    def backbone_heatmaps(self, images):
+        return torch.nn.functional.avg_pool2d(images.mean(1, keepdim=True), 4).expand(-1, 14, -1, -1)
+
+
+@pytest.fixture(scope="module")
+def estimator():
+    return Estimator(Bright(), preset("toy-t"), device="cpu")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Pictures in two folders, a bad one among them."""
+    places = ["a.jpg", "b.PNG", "deep/a.jpg", "deep/er/c.webp", "bad.jpg"]
+    for number, place in enumerate(places):
+        path = tmp_path / "in" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture = np.zeros((50 + number, 70, 3), np.uint8)
+        picture[20:30, 40:50] = 250
+        Image.fromarray(picture).save(path)
+    (tmp_path / "in" / "bad.jpg").write_bytes((tmp_path / "in" / "bad.jpg").read_bytes()[:100])
+    (tmp_path / "in" / "notes.txt").write_text("no picture")
+    return tmp_path / "in"
+
+
+def files(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+class TestFind:
+    def test_a_folder_gives_its_pictures_with_all_below_in_order(self, folder):
+        found = list(find_pictures([folder]))
+        assert [str(place) for _, place in found] == ["a.jpg", "b.PNG", "bad.jpg", "deep/a.jpg", "deep/er/c.webp"]
+        assert all(path == folder / place for path, place in found)
+
+    def test_a_file_is_taken_whatever_its_suffix(self, folder):
+        assert [str(place) for _, place in find_pictures([folder / "notes.txt", folder / "deep" / "a.jpg"])] == [
+            "notes.txt",
+            "a.jpg",
+        ]
+
+    def test_a_folder_without_pictures_is_refused(self, tmp_path):
+        with pytest.raises(DataError, match=r"no pictures in this folder \(\.jpg, "):
+            list(find_pictures([tmp_path]))
+
+
+class TestPredict:
+    def test_all_good_ones_are_done_and_the_bad_one_is_told(self, estimator, folder, tmp_path):
+        results = list(predict_pictures(estimator, [folder], tmp_path / "out"))
+        assert [result.source.name for result in results if result.poses is None] == ["bad.jpg"]
+        (bad,) = (result for result in results if result.poses is None)
+        assert "bad.jpg: cannot be decoded" in bad.error
+        assert bad.written == ()
+        names = ["a", "b", "deep/a", "deep/er/c"]
+        assert files(tmp_path / "out") == sorted(f"{name}.{suffix}" for name in names for suffix in ("jpg", "json"))
+        written = [str(path.relative_to(tmp_path / "out")) for result in results for path in result.written]
+        assert sorted(written) == files(tmp_path / "out")
+
+    def test_the_json_is_the_answer(self, estimator, folder, tmp_path):
+        boxes = [(30.0, 10.0, 60.0, 45.0), (10.5, 5.0, 69.0, 40.0)]
+        (result,) = predict_pictures(estimator, [folder / "b.PNG"], tmp_path / "out", boxes=boxes)
+        read = Poses.from_json(json.loads((tmp_path / "out" / "b.json").read_text()))
+        assert read.source == str(folder / "b.PNG")
+        assert read.image_size == (70, 51)
+        np.testing.assert_allclose(read.xy, estimator.predict(folder / "b.PNG", boxes).xy, atol=0.0051)
+        np.testing.assert_allclose(read.boxes, boxes)
+        np.testing.assert_array_equal(result.poses.xy, estimator.predict(folder / "b.PNG", boxes).xy)
+
+    def test_the_drawing_is_the_picture_with_something_on_it(self, estimator, folder, tmp_path):
+        list(predict_pictures(estimator, [folder / "b.PNG"], tmp_path / "out"))
+        drawn, picture = read_image(tmp_path / "out" / "b.jpg"), read_image(folder / "b.PNG")
+        assert drawn.shape == picture.shape
+        assert np.abs(drawn.astype(int) - picture).max() > 50
+        list(predict_pictures(estimator, [folder / "b.PNG"], tmp_path / "none", min_score=1.01))
+        assert np.abs(read_image(tmp_path / "none" / "b.jpg").astype(int) - picture).max() < 50
+
+    def test_drawings_may_be_left_out(self, estimator, folder, tmp_path):
+        list(predict_pictures(estimator, [folder / "b.PNG"], tmp_path / "out", draw=False))
+        assert files(tmp_path / "out") == ["b.json"]
+
+    def test_without_a_folder_nothing_is_written(self, estimator, folder, tmp_path):
+        before = files(tmp_path)
+        results = list(predict_pictures(estimator, [folder], None))
+        assert sum(result.poses is not None for result in results) == 4
+        assert not any(result.written for result in results)
+        assert files(tmp_path) == before
+
+    def test_a_missing_source_stops_before_anything_is_done(self, estimator, folder, tmp_path):
+        with pytest.raises(DataError, match=r"nowhere\.jpg: no such file or folder"):
+            list(predict_pictures(estimator, [folder, folder / "nowhere.jpg"], tmp_path / "out"))
+        assert not (tmp_path / "out").exists()
+
+    def test_a_bad_box_is_told_for_each_picture(self, estimator, folder):
+        results = list(predict_pictures(estimator, [folder / "a.jpg"], None, boxes=(900, 900, 999, 999)))
+        assert "outside the picture of 70 x 50" in results[0].error
+
+    def test_results_come_one_by_one(self, estimator, folder, tmp_path):
+        results = predict_pictures(estimator, [folder], tmp_path / "out")
+        next(results)
+        assert files(tmp_path / "out") == ["a.jpg", "a.json"]
+        results.close()
+
+    @pytest.mark.parametrize("failing", ["write_image", "json"])
+    def test_what_fails_leaves_nothing_half_written(self, estimator, folder, tmp_path, monkeypatch, failing):
+        out = tmp_path / "out"
+        if failing == "json":
+            (out / "a.json").mkdir(parents=True)  # cannot be replaced by a file
+        else:
+
+            def fail(*_):
+                raise OSError(28, "No space left on device")
+
+            monkeypatch.setattr(module, "write_image", fail)
+        results = list(predict_pictures(estimator, [folder / "a.jpg", folder / "b.PNG"], out))
+        assert results[0].poses is None
+        assert results[0].error
+        assert results[0].written == ()
+        assert not [name for name in files(out) if "tmp" in name or name.startswith(".")]
+        assert (results[1].poses is None) == (failing == "write_image")
+
+
+class TestCollisions:
+    @pytest.fixture
+    def same(self, tmp_path):
+        picture = Image.new("RGB", (30, 20), "red")
+        for place in ("x/a.jpg", "x/a.png", "x/a.jpg.bmp", "y/a.jpg"):
+            (tmp_path / place).parent.mkdir(exist_ok=True)
+            picture.save(tmp_path / place)
+        return tmp_path
+
+    def test_pictures_that_share_a_stem_keep_their_full_names(self, estimator, same):
+        list(predict_pictures(estimator, [same / "x" / "a.jpg", same / "x" / "a.png"], same / "out", draw=False))
+        assert files(same / "out") == ["a.jpg.json", "a.png.json"]
+
+    def test_nothing_is_written_twice(self, estimator, same):
+        sources = [same / "x", same / "y", same / "y" / "a.jpg", same / "y" / "a.jpg"]
+        results = list(predict_pictures(estimator, sources, same / "out"))
+        written = [path for result in results for path in result.written]
+        assert len(results) == 6
+        assert len(set(written)) == 12
+        assert len(files(same / "out")) == 12
+        for result in results:
+            assert Poses.from_json(json.loads(result.written[1].read_text())).source == str(result.source)
+
+    @pytest.mark.parametrize("link", [False, True])
+    def test_a_picture_is_never_written_over_by_its_drawing(self, estimator, same, link):
+        out = same / "y"
+        if link:
+            (same / "z").symlink_to(out)
+            out = same / "z"
+        before = (same / "y" / "a.jpg").read_bytes()
+        with pytest.raises(DataError, match=r"a\.jpg: would be written over by its own drawing"):
+            list(predict_pictures(estimator, [same / "y"], out))
+        assert (same / "y" / "a.jpg").read_bytes() == before
+        assert files(same / "y") == ["a.jpg"]
+        list(predict_pictures(estimator, [same / "y"], out, draw=False))
+        assert files(same / "y") == ["a.jpg", "a.json"]
