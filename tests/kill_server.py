@@ -15,9 +15,8 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from training import QUIET, micro  # type: ignore[import-not-found]
-
 from sadinet.train import STATE, train
+from training import QUIET, micro  # type: ignore[import-not-found]
 
 
 def life(data: Path, out: Path, seconds: float) -> int:

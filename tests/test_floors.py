@@ -16,6 +16,7 @@ FLOORS: dict[str, float] = {
     "skeleton": 0.5,
     "geometry": 1,
     "heatmaps": 1.5,
+    "distributed": 1,
     "images": 1.5,
     "metrics": 1.5,
     "poses": 1.5,
@@ -28,6 +29,8 @@ FLOORS: dict[str, float] = {
     "estimator": 3.5,
     "checkpoint": 4,
     "evaluate": 4,
+    "curves": 4,
+    "learner": 4.5,
     "models": 4.5,
     "predict": 5,
     "score": 5,
@@ -39,7 +42,7 @@ FLOORS: dict[str, float] = {
 # Members of these import each other, in no circle.
 PACKAGES = {"data", "model"}
 # May import the package's own modules inside functions too; floors hold there all the same.
-LAZY: set[str] = {"cli"}
+LAZY: set[str] = {"cli", "train"}  # train: TensorBoard's writer is a part of torch that needs tensorboard
 REQUIRED = {"PIL", "numpy", "safetensors", "scipy", "torch", "tqdm"}
 # Needed for one purpose only, so imported where that purpose is.
 EXTRAS = {"h5py", "matplotlib", "skimage"}

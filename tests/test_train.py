@@ -52,7 +52,7 @@ def assert_same_training(a: Path, b: Path) -> None:
     assert all(torch.equal(best_a[k], best_b[k]) for k in best_a)
 
 
-def test_the_loss_falls_and_the_best_network_is_kept(data: Path, uninterrupted: Path) -> None:
+def test_the_loss_falls_and_the_best_network_is_kept(uninterrupted: Path) -> None:
     log = read_log(uninterrupted)
     assert [line["epoch"] for line in log] == [1, 2, 3]
     assert log[-1]["loss_total"] < log[0]["loss_total"]
@@ -106,7 +106,16 @@ def test_two_processes_learn_what_one_does(data: Path, tmp_path: Path) -> None:
     train(micro(*changes), data, tmp_path / "one", machine=QUIET)
     (tmp_path / "experiment.json").write_text((tmp_path / "one" / "experiment.json").read_text())
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += ["-m", "sadinet", "train", str(tmp_path / "experiment.json"), "--data", str(data), "--out", str(tmp_path / "two")]
+    command += [
+        "-m",
+        "sadinet",
+        "train",
+        str(tmp_path / "experiment.json"),
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "two"),
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, "--device", "cpu", "--quiet"], capture_output=True, text=True, timeout=300, env=environment
@@ -135,7 +144,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(data: Path, tm
     train(micro("training.epochs=1"), data, out, machine=QUIET)
     before = (out / STATE).read_bytes()
 
-    def poisoned(self: Learner, *_: Any, **__: Any) -> dict[str, torch.Tensor]:
+    def poisoned(*_: Any, **__: Any) -> dict[str, torch.Tensor]:
         return {"heatmaps": torch.tensor(torch.nan), "total": torch.tensor(torch.nan)}
 
     with pytest.MonkeyPatch.context() as patch:
@@ -149,7 +158,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(data: Path, tm
 
 
 def test_out_of_memory_names_a_way_out(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def hungry(self: Learner, *_: Any, **__: Any) -> dict[str, torch.Tensor]:
+    def hungry(*_: Any, **__: Any) -> dict[str, torch.Tensor]:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(Learner, "step", hungry)

@@ -11,7 +11,7 @@ from .data.person import Person
 from .draw import draw_poses
 from .estimator import Estimator
 from .geometry import Floats, apply, bounding_box, image_to_crop
-from .images import Pixels, read_image, warp, write_image
+from .images import Pixels, warp, write_image
 from .poses import Poses
 from .skeleton import Skeleton
 
@@ -51,7 +51,7 @@ def draw_panel(
         side: Of one drawn person [px].
     """
     shown = list(islice(persons, 0, None, max(len(persons) // count, 1)))[:count]
-    images = [read_image(person.image) for person in shown]
+    images = [person.read() for person in shown]
     answers = estimator.keypoints((image, person.crop) for image, person in zip(images, shown, strict=True))
     columns: list[Pixels] = []
     for person, image, (xy, score) in zip(shown, images, answers, strict=True):
@@ -59,7 +59,9 @@ def draw_panel(
         cut = warp(image, image_to_panel, side)
         truth = np.where(person.labelled[:, None], person.xy, np.nan)
         cells = [
-            draw_poses(cut, _one(apply(image_to_panel, truth), person.labelled * 1.0, estimator.skeleton, side)),
+            draw_poses(
+                cut, _one(apply(image_to_panel, truth), person.labelled.astype(np.float64), estimator.skeleton, side)
+            ),
             draw_poses(cut, _one(apply(image_to_panel, xy), score, estimator.skeleton, side)),
         ]
         columns.append(np.concatenate(cells))

@@ -60,25 +60,24 @@ ALONE = World()
 
 
 @contextmanager
-def world(device: str | None = None) -> Iterator[tuple[World, torch.device]]:
+def world(device: torch.device) -> Iterator[tuple[World, torch.device]]:
     """Joins the processes that ``torchrun`` started, if it did; leaves them at the end.
 
     Args:
-        device: ``"cpu"``, ``"cuda"``...; None: a GPU where there is one. Of several GPUs each process takes its own.
+        device: Where to compute; of several GPUs each process takes its own.
 
     Yields:
         This process, and its device.
     """
-    kind = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "RANK" not in os.environ:
-        yield ALONE, kind
+        yield ALONE, device
         return
     here = World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ.get("LOCAL_RANK", "0")))
-    if kind.type == "cuda":
-        kind = torch.device("cuda", here.local_rank)
-        torch.cuda.set_device(kind)
-    dist.init_process_group("nccl" if kind.type == "cuda" else "gloo")
+    if device.type == "cuda":
+        device = torch.device("cuda", here.local_rank)
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield here, kind
+        yield here, device
     finally:
         dist.destroy_process_group()

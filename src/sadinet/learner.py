@@ -52,7 +52,7 @@ class Learner:
         torch.manual_seed(config.seed)
         network = SadiNet(experiment.network, sigma=experiment.loss.sigma)
         if config.norm == "sync" and world.size > 1:
-            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         self.network: SadiNet = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(),

@@ -24,7 +24,7 @@ from .data.resident import ResidentDataset, resident_bytes
 from .data.splits import Split, read_split
 from .distributed import World, world
 from .errors import CheckpointError, ConfigError, SadinetError
-from .estimator import Estimator, Inference
+from .estimator import Estimator, Inference, find_device
 from .evaluate import evaluate_split
 from .experiment import Experiment, from_json, to_json
 from .learner import Learner
@@ -132,7 +132,7 @@ def train(
         torch.use_deterministic_algorithms(True, warn_only=True)
     training = read_split(experiment.data.dataset, "train", data, keep_duplicates=experiment.data.keep_duplicates)
     validation = read_split(experiment.data.dataset, "val", data)
-    with world(machine.device) as (here, device), _stop_requests() as requests:
+    with world(find_device(machine.device)) as (here, device), _stop_requests() as requests:
         run = _Run(experiment, training, validation, out, machine, here, device, requests)
         resumed = run.open(resume=resume)
         if init is not None and not resumed:
@@ -403,8 +403,8 @@ def _stop_requests() -> Iterator[list[int]]:
         signal.signal(number, before[number])
 
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            before[number] = signal.signal(number, note)
+        for wanted in (signal.SIGTERM, signal.SIGINT):
+            before[wanted] = signal.signal(wanted, note)
     except ValueError:
         pass  # not the main thread: whoever called decides what signals do
     try:

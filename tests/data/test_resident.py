@@ -19,7 +19,7 @@ from sadinet.errors import ConfigError, ImageError
 from sadinet.geometry import Crop, apply, compose, image_to_crop, invert, whole_image
 from sadinet.skeleton import LSP
 
-SIZE = 72
+SIZE = 144
 
 
 @pytest.fixture(scope="module")
@@ -78,15 +78,15 @@ def test_what_is_only_mirrored_or_not_at_all_is_the_same(persons: list[Person], 
 )
 def test_changes_are_the_same_up_to_a_softer_picture(persons: list[Person], augment: AugmentConfig) -> None:
     difference = differences(*both(persons, augment))
-    assert difference.mean() < 2.5  # stick figures with hard edges: 1.0 to 1.6
+    assert difference.mean() < 2  # hard edges all over
     assert difference.max() < 6
 
 
 def test_photographs_are_the_same_up_to_one_level(shared: Path) -> None:
-    persons = read_split("lsp+lspet", "train", shared / "data").persons[5:9000:500]
-    difference = differences(*both(persons, AugmentConfig(half_body=0.3, cutout=0.3), 128))
-    assert difference.mean() < 1.5
-    assert difference.max() < 5
+    persons = read_split("lsp+lspet", "train", shared / "data").persons[5:9000:700]
+    difference = differences(*both(persons, AugmentConfig(half_body=0.3, cutout=0.3), 256))
+    assert difference.mean() < 1.0
+    assert difference.max() < 4
 
 
 def test_drawing_ahead_changes_nothing(persons: list[Person]) -> None:
@@ -107,13 +107,12 @@ def test_drawing_ahead_changes_nothing(persons: list[Person]) -> None:
     ],
 )
 def test_no_change_looks_past_the_canvas(persons: list[Person], augment: AugmentConfig) -> None:
-    files, _ = both(persons[:1], None)
     dataset = PersonDataset(persons, size=SIZE, flip_index=LSP.flip_index, upper_body=upper_body(LSP), augment=augment)
     side = canvas_side(SIZE, augment)
     left, top, right, bottom = whole_image(SIZE, SIZE)
     corners = np.array([[left, top], [right, top], [left, bottom], [right, bottom]])
     farthest = 0.0
-    for epoch in range(40):
+    for epoch in range(20):
         for index in range(0, len(persons), 2):
             crop = persons[index].crop
             image_to_canvas = image_to_crop(replace(crop, side=crop.side * side / SIZE), side)
@@ -121,13 +120,12 @@ def test_no_change_looks_past_the_canvas(persons: list[Person], augment: Augment
             seen = apply(compose(invert(image_to_input), image_to_canvas), corners)
             farthest = max(farthest, float(np.abs(seen - (side - 1) / 2).max()))
     assert 0.7 * side / 2 < farthest <= side / 2 + 1e-6
-    assert len(files) == 1
 
 
 def test_the_memory_is_told_beforehand(persons: list[Person]) -> None:
     augment = AugmentConfig()
     _, resident = both(persons, augment)
-    assert resident._canvases.nbytes == resident_bytes(len(persons), SIZE, augment) == 19 * 3 * 124**2
+    assert resident._canvases.nbytes == resident_bytes(len(persons), SIZE, augment) == 19 * 3 * 246**2
     assert reach(None) == 1.0
     assert canvas_side(256, None) == 256
     assert reach(augment) == pytest.approx(1.25 * (3**0.5 + 1) / 2)

@@ -120,7 +120,7 @@ def gradients(part: DistributionLearning) -> tuple[Tensor, list[Tensor]]:
     return heatmaps.detach(), [found[0], found[1], torch.cat([g.flatten() for g in found[2:]])]
 
 
-@pytest.mark.parametrize(("standardize", "by_map", "by_flow"), [(True, 2e-3, 0.3), (False, 4e-3, 0.03)])
+@pytest.mark.parametrize(("standardize", "by_map", "by_flow"), [(True, 1e-3, 0.3), (False, 1e-3, 0.03)])
 def test_the_table_agrees_with_exact_evaluation(standardize, by_map, by_flow):
     """Standardized, the loss hardly depends on the flow, whose relative error is larger; otherwise maps are higher."""
     choices: dict[str, Any] = {"scale": 0.1, "standardize": standardize}
@@ -136,7 +136,7 @@ def test_the_table_agrees_with_exact_evaluation(standardize, by_map, by_flow):
             assert relative[1] < 0.03
             assert relative[2] < by_flow
             assert torch.cosine_similarity(by_table[2], by_exact[2], dim=0) > 0.95
-    assert errors[65] > 2.5 * errors[129]  # bilinear interpolation converges quadratically
+    assert errors[65] > errors[129]  # slowly: the flow's leaky ReLUs leave kinks between the points
 
 
 @pytest.mark.parametrize("per_keypoint", [False, True])

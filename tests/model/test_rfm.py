@@ -14,7 +14,9 @@ from sadinet.model.rfm import ReceptiveFortifiedUnit
 @pytest.mark.parametrize(("inputs", "outputs", "stride"), [(4, 4, 1), (4, 6, 1), (4, 6, 2)])
 def test_every_choice_runs_and_trains_all_its_parameters(inputs, outputs, stride, dilation, merge, gate):
     torch.manual_seed(3)
-    unit = ReceptiveFortifiedUnit(inputs, outputs, stride=stride, dilation=dilation, merge=merge, gate=gate, reduction=2)
+    unit = ReceptiveFortifiedUnit(
+        inputs, outputs, stride=stride, dilation=dilation, merge=merge, gate=gate, reduction=2
+    )
     y = unit(torch.randn(5, inputs, 8, 12))
     assert y.shape == (5, outputs, 8 // stride, 12 // stride)
     y.square().mean().backward()

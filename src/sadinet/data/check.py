@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ..errors import ConfigError, DataError
-from ..geometry import Floats, apply, image_to_crop, invert
+from ..geometry import Floats, apply, image_to_crop
+from ..images import warp
 from ..skeleton import LSP, MPII, SKELETONS, Skeleton
 from .lsp import LSP_LAYOUT, LSPET_LAYOUT, Layout, find_folder, read_joints, read_layout, usable_keypoints
 from .mpii import find_mpii, read_mpii
@@ -160,7 +161,7 @@ def some_persons(data: Path, count: int = 16) -> list[Person]:
 
 
 def _spread(persons: list[Person], count: int) -> list[Person]:
-    there = [person for person in persons if person.image.is_file()]
+    there = [person for person in persons if isinstance(person.image, Path) and person.image.is_file()]
     return there[:: max(len(there) // count, 1)][:count]
 
 
@@ -190,7 +191,7 @@ def _check_mpii(data: Path, folder: Path, quick: bool) -> DatasetReport:
         notes.append(f"{len(persons)} persons are annotated; Tompson's split has {MPII_PERSONS}")
     if all(np.isnan(person.head_size) for person in persons):
         notes.append("no head sizes, which PCKh needs: put valid.h5 beside the annotation and install sadinet[h5]")
-    return _report("mpii", folder, MPII, [_Annotation(p.image, p.xy) for p in persons], notes, quick)
+    return _report("mpii", folder, MPII, [_Annotation(Path(str(p.image)), p.xy) for p in persons], notes, quick)
 
 
 def _raw_annotation(layout: Layout, image: Path, joints: Floats) -> _Annotation:
@@ -273,15 +274,7 @@ def _drawn(person: Person, cell: int) -> Image.Image:
     if skeleton is None:
         raise ConfigError(f"'{person.id}' has {len(person.xy)} keypoints, as no keypoint set: cannot draw it")
     to_cell = image_to_crop(person.crop, cell)
-    back = invert(to_cell)
-    back[:, 2] += 0.5 - back[:, :2] @ [0.5, 0.5]  # Pillow counts from the corner of a pixel, not from its centre
-    try:
-        with Image.open(person.image) as picture:
-            window = picture.convert("RGB").transform(
-                (cell, cell), Image.Transform.AFFINE, [float(v) for v in back.ravel()], Image.Resampling.BILINEAR
-            )
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"'{person.image}' cannot be read: {error}") from error
+    window = Image.fromarray(warp(person.read(), to_cell, cell))
     pen = ImageDraw.Draw(window)
     xy = apply(to_cell, person.xy)
     for (a, b), names in zip(skeleton.edge_index, skeleton.edges, strict=True):

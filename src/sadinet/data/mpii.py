@@ -88,7 +88,7 @@ def read_mpii(data: Path, part: Part = "all", *, need_images: bool = True) -> li
     images = (folder if (folder / "images").is_dir() else folder.parent) / "images"
     persons = [_person(record, images) for record in records]
     if need_images:
-        require_images([person.image for person in persons], f"mpii: the annotation in '{folder}'")
+        require_images([Path(str(person.image)) for person in persons], f"mpii: the annotation in '{folder}'")
     return persons
 
 

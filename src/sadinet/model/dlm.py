@@ -188,7 +188,7 @@ class DistributionLearning(nn.Module):
         return self.flow.log_density(points).view(-1, n, n)
 
     def _log_ratio(self, normal: Tensor) -> Tensor:
-        """``log p / N(0, I)^power`` ``(G, n, n)`` on the canonical grid, where ``normal`` is the logarithm of N(0, I)."""
+        """``log p / N(0, I)^power`` ``(G, n, n)`` on the canonical grid; ``normal`` is log N(0, I)."""
         if self.flow is None:
             return torch.zeros_like(normal)[None]
         if self.config.kind == "smooth":
