@@ -4,16 +4,20 @@
 
 All ways make the same changes to the same persons and end in the network's input, float32 in [0, 1]; ways take turns
 and the median round counts, so that what else the machine does meets all of them. Prints one line of JSON: images per
-second, and the ratio to the usual way.
+second, and the ratio to the usual way; and, less dependent on what else the machine does, milliseconds of processor
+time per image, all threads and processes together.
 
 * ``naive``: a map-style torch Dataset that decodes the official file each time, in a DataLoader with processes;
 * ``threads``: PersonDataset, decoding each time; ``cached``: with the decoded pictures in memory;
 * ``pack``: PersonDataset over a pack (its file is written before);
-* ``resident``: ResidentDataset on ``--device`` (its canvases are cut out before).
+* ``resident``: ResidentDataset on ``--device`` (its canvases are cut out before). Made for a GPU; on a processor
+  decoded pictures in memory do as well.
 """
 
 import argparse
+import gc
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -82,14 +86,22 @@ def ours(dataset: PersonDataset, batch: int, workers: int, device: torch.device)
     return run
 
 
-def rate(run: Callable[[int], Iterator[Tensor]], epoch: int) -> float:
-    """Images per second of one epoch."""
-    started, count = time.perf_counter(), 0
+def processor_seconds() -> float:
+    """Used so far by this process and those that it has waited for."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
+def rate(run: Callable[[int], Iterator[Tensor]], epoch: int) -> tuple[float, float]:
+    """Images per second of one epoch, and milliseconds of processor time per image."""
+    started, before, count = time.perf_counter(), processor_seconds(), 0
     for images in run(epoch):
         count += len(images)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return count / (time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    gc.collect()  # of a DataLoader, whose processes count once they have ended
+    return count / seconds, (processor_seconds() - before) / count * 1000
 
 
 def some_persons(dataset: str, data: Path, count: int) -> tuple[list[Person], Skeleton]:
@@ -119,14 +131,17 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "pack": ours(PersonDataset(from_pack, **common), batch, workers, device),
         "resident": ours(resident, batch, workers, device),
     }
-    rates: dict[str, list[float]] = {name: [] for name in ways}
+    rates: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for epoch in range(arguments.rounds + 1):
         for name, run in ways.items():
             rates[name].append(rate(run, epoch))
-    median = {name: statistics.median(values[1:]) for name, values in rates.items()}  # the first round warms up
+    # The first round warms up.
+    median = {name: statistics.median(r for r, _ in values[1:]) for name, values in rates.items()}
+    used = {name: statistics.median(ms for _, ms in values[1:]) for name, values in rates.items()}
     return {
         "images_per_second": {name: round(value, 1) for name, value in median.items()},
         "ratio": {name: round(value / median["naive"], 2) for name, value in median.items()},
+        "processor_ms_per_image": {name: round(value, 2) for name, value in used.items()},
         "resident_build_images_per_second": round(len(persons) / built, 1),
         "resident_mb_per_person": round(resident_bytes(1, size, augment) / 1e6, 3),
         "pack_kb_per_person": round(summary.bytes / summary.persons / 1e3, 1),

@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import pytest
+import torch
+
+torch.set_num_threads(1)  # tiny networks: threads would wait for each other longer than they compute
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from sadinet.train import STATE, train
+from sadinet.folder import STATE
+from sadinet.train import train
 from training import QUIET, micro  # type: ignore[import-not-found]
 
 

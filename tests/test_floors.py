@@ -31,6 +31,7 @@ FLOORS: dict[str, float] = {
     "evaluate": 4,
     "curves": 4,
     "learner": 4.5,
+    "folder": 4.8,
     "models": 4.5,
     "predict": 5,
     "score": 5,
@@ -42,7 +43,7 @@ FLOORS: dict[str, float] = {
 # Members of these import each other, in no circle.
 PACKAGES = {"data", "model"}
 # May import the package's own modules inside functions too; floors hold there all the same.
-LAZY: set[str] = {"cli", "train"}  # train: TensorBoard's writer is a part of torch that needs tensorboard
+LAZY: set[str] = {"cli", "folder"}  # folder: TensorBoard's writer is a part of torch that needs tensorboard
 REQUIRED = {"PIL", "numpy", "safetensors", "scipy", "torch", "tqdm"}
 # Needed for one purpose only, so imported where that purpose is.
 EXTRAS = {"h5py", "matplotlib", "skimage"}

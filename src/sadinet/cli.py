@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .errors import ConfigError, SadinetError
+from .errors import ConfigError, SadinetError, Stopped
 
 _EPILOG = """\
 examples:
@@ -187,6 +187,7 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("--cache", type=float, default=4, metavar="GB", help="memory for decoded pictures (default: 4)")
     parser.add_argument("--resident", action=argparse.BooleanOptionalAction, help=_RESIDENT)
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="torch.compile (default: on a GPU)")
+    parser.add_argument("--recompute", action="store_true", help="save memory: compute activations twice")
     parser.add_argument("--deterministic", action="store_true", help="deterministic algorithms, where torch has them")
     parser.add_argument(
         "--save-every", type=float, default=300, metavar="S", help="seconds between states (default: 300)"
@@ -221,7 +222,7 @@ def _train(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.data is None:
         raise ConfigError("say where the data sets are: --data DIR")
-    from .train import Machine, Stopped, train
+    from .train import Machine, train
 
     out = arguments.out or Path("runs") / experiment.name
     machine = Machine(
@@ -230,6 +231,7 @@ def _train(arguments: argparse.Namespace) -> int:
         cache=int(arguments.cache * 2**30),
         resident=arguments.resident,
         compiled=arguments.compile,
+        recompute=arguments.recompute,
         deterministic=arguments.deterministic,
         save_every=arguments.save_every,
         tensorboard=arguments.tensorboard,
@@ -388,6 +390,15 @@ def _add_data(commands: Any) -> None:
     check.add_argument("--fast", action="store_true", help="do not decode the pictures")
     check.add_argument("--sheet", type=Path, metavar="FILE.jpg", help="draw some persons with their keypoints")
     check.add_argument("--json", action="store_true", help="print JSON")
+    pack = _command(
+        inner, "pack", _data_pack, "Write a data set into one file that training reads instead of the folder."
+    )
+    pack.add_argument("data", type=Path, help="the folder that holds lsp/, lspet/, mpii/ or toy/")
+    pack.add_argument("out", type=Path, help="the file to write; then: sadinet train ... --data FILE")
+    pack.add_argument("--dataset", required=True, choices=("lsp", "lspet", "lsp+lspet", "mpii", "toy"), help="which")
+    pack.add_argument("--size", type=int, default=320, help="larger crops are scaled down to this [px] (default: 320)")
+    pack.add_argument("--quality", type=int, default=80, help="of the JPEG encoding (default: 80)")
+    pack.add_argument("--json", action="store_true", help="print JSON")
     toy = _command(inner, "toy", _data_toy, "Draw stick figures in LSP's layout, to try training without data.")
     toy.add_argument("data", type=Path, help="gets a folder toy/")
     toy.add_argument("--count", type=int, default=400, help="pictures (default: 400)")
@@ -406,6 +417,25 @@ def _data_check(arguments: argparse.Namespace) -> int:
         contact_sheet(some_persons(arguments.data), arguments.sheet)
         print(arguments.sheet, file=sys.stderr)
     return 1 if any(dataset.problems for dataset in report.datasets) else 0
+
+
+def _data_pack(arguments: argparse.Namespace) -> int:
+    from .data.splits import pack_dataset
+
+    summary = pack_dataset(
+        arguments.dataset,
+        arguments.data,
+        arguments.out,
+        size=arguments.size,
+        quality=arguments.quality,
+        quiet=arguments.quiet or arguments.json,
+    )
+    if arguments.json:
+        _print_json({**dataclasses.asdict(summary), "path": str(summary.path)})
+    else:
+        splits = ", ".join(f"{name} {count}" for name, count in summary.splits.items())
+        print(f"{summary.path}: {summary.persons} persons, {summary.bytes / 1e6:.1f} MB ({splits})")
+    return 0
 
 
 def _data_toy(arguments: argparse.Namespace) -> int:

@@ -4,6 +4,8 @@ SadinetError            the user can mend it; the message says what is wrong, wh
 ├── ConfigError         an experiment, an option or a keypoint set that makes no sense
 ├── DataError           a data set, an annotation or a prediction file
 ├── ImageError          a picture (or video) that cannot be read or must not be
+├── TrainingError       a training that cannot go on; its last good state is kept
+├── Stopped             a training that was asked to stop, and did after storing its state
 └── CheckpointError     weights that are missing, damaged or of another experiment
 """
 
@@ -22,6 +24,22 @@ class DataError(SadinetError):
 
 class ImageError(SadinetError):
     """A picture that cannot be read, or is refused for its size."""
+
+
+class TrainingError(SadinetError):
+    """A training that cannot go on; its last good state is kept."""
+
+
+class Stopped(SadinetError):
+    """A training that was asked to stop, and did after storing its state.
+
+    Attributes:
+        signal: The signal's number.
+    """
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal
 
 
 class CheckpointError(SadinetError):

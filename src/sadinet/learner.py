@@ -38,9 +38,18 @@ class Learner:
         device: Where.
         world: This process among those that train together; each gets its share of a batch.
         compiled: Compile the network.
+        recompute: Compute the hourglass's activations again in the backward pass instead of keeping them.
     """
 
-    def __init__(self, experiment: Experiment, device: torch.device, world: World, *, compiled: bool = False) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        device: torch.device,
+        world: World,
+        *,
+        compiled: bool = False,
+        recompute: bool = False,
+    ) -> None:
         config = experiment.training
         parts = world.size * config.accumulate
         if config.batch_size % parts or config.batch_size // parts < 2:
@@ -54,6 +63,7 @@ class Learner:
         if config.norm == "sync" and world.size > 1:
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         self.network: SadiNet = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.backbone.recompute(recompute)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(),
             lr=config.learning_rate,

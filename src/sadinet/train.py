@@ -2,12 +2,11 @@
 
 import json
 import math
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,55 +16,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from .checkpoint import FORMAT, fitting_weights, load_tensors, replacing, save_checkpoint, save_tensors
+from .checkpoint import fitting_weights
 from .curves import draw_curves, draw_panel
+from .data.augment import upper_body
 from .data.dataset import Batch, PersonDataset
 from .data.resident import ResidentDataset, resident_bytes
 from .data.splits import Split, read_split
 from .distributed import World, world
-from .errors import CheckpointError, ConfigError, SadinetError
+from .errors import ConfigError, Stopped, TrainingError
 from .estimator import Estimator, Inference, find_device
 from .evaluate import evaluate_split
-from .experiment import Experiment, from_json, to_json
+from .experiment import Experiment
+from .folder import Folder, Progress, read_log
 from .learner import Learner
-
-BEST, STATE, LOG, EXPERIMENT = "best.safetensors", "state.safetensors", "log.jsonl", "experiment.json"
-"""What a training writes into its folder."""
-
-
-class TrainingError(SadinetError):
-    """A training that cannot go on; its last good state is kept."""
-
-
-class Stopped(SadinetError):
-    """A training that was asked to stop, and did after storing its state.
-
-    Attributes:
-        signal: The signal's number.
-    """
-
-    def __init__(self, message: str, number: int) -> None:
-        super().__init__(message)
-        self.signal = number
-
-
-@dataclass
-class Progress:
-    """Where a training is.
-
-    Attributes:
-        epoch: Epochs done.
-        step: Steps done in the epoch under way.
-        best: Best validation score so far [%].
-        best_epoch: And its epoch, counted from 1.
-        sums: Sums of the loss terms over the epoch's steps.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    best: float = -1.0
-    best_epoch: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,6 +41,7 @@ class Machine:
         cache: Bytes of decoded pictures to keep in memory.
         resident: Keep all examples on the device and augment them there; None: on a GPU, where they fit.
         compiled: Compile the network; None: on a GPU.
+        recompute: Save memory: compute the hourglass's activations again in the backward pass.
         deterministic: Ask torch for deterministic algorithms, where it has them.
         save_every: Seconds between states written inside an epoch.
         tensorboard: Also write TensorBoard's files.
@@ -90,6 +54,7 @@ class Machine:
     cache: int = 4 * 2**30
     resident: bool | None = None
     compiled: bool | None = None
+    recompute: bool = False
     deterministic: bool = False
     save_every: float = 300.0
     tensorboard: bool = False
@@ -134,8 +99,10 @@ def train(
     validation = read_split(experiment.data.dataset, "val", data)
     with world(find_device(machine.device)) as (here, device), _stop_requests() as requests:
         run = _Run(experiment, training, validation, out, machine, here, device, requests)
-        resumed = run.open(resume=resume)
-        if init is not None and not resumed:
+        stored = run.folder.open(run.learner, here, resume=resume)
+        if stored is not None:
+            run.progress = stored
+        elif init is not None:
             run.learner.begin_with(fitting_weights(run.learner.network, init))
         line: dict[str, Any] = {}
         while run.progress.epoch < experiment.training.epochs:
@@ -143,18 +110,6 @@ def train(
             if on_epoch is not None and here.first:
                 on_epoch(line)
     return line or read_log(out)[-1]
-
-
-def read_log(out: Path) -> list[dict[str, Any]]:
-    """The whole lines of a training's log."""
-    path = out / LOG
-    lines = []
-    for text in path.read_text().splitlines() if path.is_file() else []:
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            break  # cut off by a kill; the epoch will be written again
-    return lines
 
 
 class _Run:
@@ -172,12 +127,12 @@ class _Run:
         requests: list[int],
     ) -> None:
         config = experiment.training
-        self.experiment, self.validation, self.out, self.machine = experiment, validation, out, machine
+        self.experiment, self.validation, self.machine = experiment, validation, machine
         self.world, self.device, self.requests = here, device, requests
-        self.identity = {"experiment": to_json(experiment), "train": training.hash, "val": validation.hash}
+        self.folder = Folder(out, experiment, {"train": training.hash, "val": validation.hash})
         on_gpu = device.type == "cuda"
         compiled = on_gpu if machine.compiled is None else machine.compiled
-        self.learner = Learner(experiment, device, here, compiled=compiled)
+        self.learner = Learner(experiment, device, here, compiled=compiled, recompute=machine.recompute)
         self.dataset = _dataset(experiment, training, machine, device)
         if len(training) < config.batch_size:
             raise ConfigError(
@@ -221,10 +176,9 @@ class _Run:
         progress.step, progress.sums = 0, {}
         if self.world.first:
             if better:
-                facts = {"val": report.to_json(), "epoch": progress.epoch, "train": self.identity["train"]}
-                save_checkpoint(self.out / BEST, self.learner.evaluated, self.experiment, facts)
-            self._log(line)
-            self._save()
+                self.folder.save_best(self.learner, {"val": report.to_json(), "epoch": progress.epoch})
+            self.folder.append(line, tensorboard=self.machine.tensorboard)
+            self.folder.save(self.learner, progress)
             if self.machine.pictures:
                 self._pictures()
         return line
@@ -260,7 +214,7 @@ class _Run:
                         self._stop()
                     late = self.world.first and time.monotonic() - saved > self.machine.save_every
                     if late and progress.step < self.steps:
-                        self._save()
+                        self.folder.save(self.learner, progress)
                         saved = time.monotonic()
         return waited
 
@@ -281,7 +235,8 @@ class _Run:
             size, parts = self.experiment.training.batch_size, self.experiment.training.accumulate
             raise TrainingError(
                 f"out of memory with training.batch_size={size}: try training.accumulate={2 * parts} (the same "
-                f"gradient from pieces half as large) or training.batch_size={size // 2}; the last state is kept"
+                f"gradient from pieces half as large) or training.batch_size={size // 2}, or --recompute; "
+                "the last state is kept"
             ) from error
 
     def _collect(self, sums: dict[str, Tensor], recent: list[Tensor]) -> None:
@@ -289,7 +244,7 @@ class _Run:
         total = self.world.sum(torch.stack(list(sums.values()))) / self.world.size
         values = dict(zip(sums, total.tolist(), strict=True))
         if not math.isfinite(values["total"]):
-            culprits = self.out / f"not_finite_{self.world.rank}.json"
+            culprits = self.folder.path / f"not_finite_{self.world.rank}.json"
             index = torch.cat(recent).tolist()
             culprits.write_text(json.dumps({"terms": values, "ids": [self.dataset.persons[i].id for i in index]}))
             raise TrainingError(
@@ -304,82 +259,37 @@ class _Run:
 
     def _stop(self) -> None:
         if self.world.first:
-            self._save()
+            self.folder.save(self.learner, self.progress)
         number = self.requests[0] if self.requests else signal.SIGTERM
-        raise Stopped(f"stopped by {signal.Signals(number).name}; go on with --resume --out {self.out}", number)
-
-    # --- the folder ---
-
-    def open(self, *, resume: bool) -> bool:
-        """Prepares the folder; True where a state was found there and restored."""
-        state = self.out / STATE
-        if not resume and self.out.exists() and any(self.out.iterdir()):
-            raise CheckpointError(
-                f"{self.out}: is not empty; add --resume to go on with what is there, or name another"
-            )
-        self.world.gather(None)  # all have looked before the first one writes
-        if resume and state.is_file():
-            tensors, facts = load_tensors(state)
-            _require_same(self.identity, facts, state)
-            self.learner.restore(tensors)
-            self.progress = Progress(**json.loads(facts["progress"]))
-            if self.world.first:
-                kept = read_log(self.out)[: self.progress.epoch]
-                with replacing(self.out / LOG) as log:
-                    log.write_text("".join(json.dumps(line) + "\n" for line in kept))
-            return True
-        if self.world.first:
-            self.out.mkdir(parents=True, exist_ok=True)
-            (self.out / LOG).unlink(missing_ok=True)
-            with replacing(self.out / EXPERIMENT) as file:
-                file.write_text(self.identity["experiment"] + "\n")
-        return False
-
-    def _save(self) -> None:
-        progress = json.dumps(asdict(self.progress))
-        save_tensors(self.out / STATE, self.learner.state(), {"format": FORMAT, "progress": progress, **self.identity})
-
-    def _log(self, line: dict[str, Any]) -> None:
-        try:
-            with (self.out / LOG).open("a") as log:
-                log.write(json.dumps(line) + "\n")
-        except OSError as error:
-            free = shutil.disk_usage(self.out).free / 2**20
-            raise TrainingError(f"{self.out / LOG}: cannot be written ({error}); {free:.0f} MiB are free") from error
-        if self.machine.tensorboard:
-            _tensorboard(self.out, line)
+        raise Stopped(f"stopped by {signal.Signals(number).name}; go on with --resume --out {self.folder.path}", number)
 
     def _pictures(self) -> None:
         """Curves, and at the best epoch a panel of validation pictures."""
-        draw_curves(read_log(self.out), self.out / "curves.png")
+        draw_curves(read_log(self.folder.path), self.folder.path / "curves.png")
         if self.progress.best_epoch == self.progress.epoch:
             estimator = Estimator(
                 self.learner.evaluated, self.experiment, device=self.device, inference=Inference(flip=False)
             )
-            draw_panel(estimator, self.validation.persons, self.out / "panel.jpg")
+            draw_panel(estimator, self.validation.persons, self.folder.path / "panel.jpg")
 
 
-def _dataset(
-    experiment: Experiment, training: Split, machine: Machine, device: torch.device
-) -> PersonDataset | ResidentDataset:
+def _dataset(experiment: Experiment, training: Split, machine: Machine, device: torch.device) -> PersonDataset:
     """The training examples: on the device where wanted and possible, else cut out by threads."""
-    size, augment, flip_index = experiment.network.input_size, experiment.data.augment, experiment.skeleton.flip_index
-    seed, persons = experiment.training.seed, training.persons
+    size, augment, persons = experiment.network.input_size, experiment.data.augment, training.persons
     resident = machine.resident
     if resident is None:
         needed = resident_bytes(len(persons), size, augment)
         resident = device.type == "cuda" and needed < 0.4 * torch.cuda.mem_get_info(device)[0]
+    common: dict[str, Any] = {
+        "size": size,
+        "flip_index": experiment.skeleton.flip_index,
+        "upper_body": upper_body(experiment.skeleton),
+        "augment": augment,
+        "seed": experiment.training.seed,
+    }
     if resident:
-        return ResidentDataset(
-            persons,
-            size=size,
-            flip_index=flip_index,
-            augment=augment,
-            seed=seed,
-            device=device,
-            workers=machine.workers,
-        )
-    return PersonDataset(persons, size=size, flip_index=flip_index, augment=augment, seed=seed, cache=machine.cache)
+        return ResidentDataset(persons, device=device, workers=machine.workers, quiet=machine.quiet, **common)
+    return PersonDataset(persons, cache=machine.cache, **common)
 
 
 def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
@@ -412,30 +322,3 @@ def _stop_requests() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _require_same(identity: dict[str, str], facts: dict[str, str], state: Path) -> None:
-    """Refuses a state of another experiment or of other persons; another number of epochs is allowed."""
-    if "progress" not in facts:
-        raise CheckpointError(f"{state}: not the state of a training; name another folder")
-    stored = from_json(facts["experiment"], str(state))
-    wanted = from_json(identity["experiment"])
-    if replace(stored, training=replace(stored.training, epochs=wanted.training.epochs)) != wanted:
-        raise CheckpointError(f"{state}: of another experiment, see {EXPERIMENT} beside it; name another folder")
-    for side in ("train", "val"):
-        if facts[side] != identity[side]:
-            raise CheckpointError(
-                f"{state}: the {side} persons have changed since (split {facts[side]}, now {identity[side]}); "
-                "bring back the data it began with, or name another folder"
-            )
-
-
-def _tensorboard(out: Path, line: dict[str, Any]) -> None:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise ConfigError("TensorBoard is not installed: pip install tensorboard, or leave --tensorboard out") from None
-    with SummaryWriter(str(out / "tensorboard")) as writer:
-        for name, value in line.items():
-            if name != "epoch" and isinstance(value, int | float):
-                writer.add_scalar(name, value, line["epoch"])

@@ -13,7 +13,7 @@ from sadinet.data.check import check_data, contact_sheet, format_report
 from sadinet.data.lsp import read_lspet
 from sadinet.data.person import Person
 from sadinet.data.toy import read_toy, write_toy
-from sadinet.errors import ConfigError, DataError
+from sadinet.errors import ConfigError, DataError, ImageError
 from sadinet.geometry import Crop
 from sadinet.skeleton import LSP
 
@@ -155,7 +155,7 @@ def test_the_sheet_refuses_what_it_cannot_draw(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="has 5 keypoints"):
         contact_sheet([five], tmp_path / "sheet.png")
     person.image.write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"im0001\.jpg"):
+    with pytest.raises(ImageError, match=r"im0001\.jpg"):
         contact_sheet([person], tmp_path / "sheet.png")
 
 

@@ -77,6 +77,15 @@ def test_picture_and_keypoints_move_together(persons: list[Person]) -> None:
         assert np.isfinite(sample.xy).all(1).sum() == 1
 
 
+def test_inputs_are_scaled_by_their_gains(persons: list[Person]) -> None:
+    (batch,) = make_dataset(persons).batches(0, [np.arange(5)], 0)
+    inputs = batch.inputs(torch.device("cpu"))
+    expected = (batch.images.double() / 255 * batch.gains.double()[:, :, None, None]).clamp(0, 1)
+    torch.testing.assert_close(inputs, expected.float(), rtol=1e-6, atol=0)
+    assert inputs.is_contiguous(memory_format=torch.channels_last)
+    assert batch.images.dtype == torch.uint8
+
+
 def test_cutouts_are_painted_in_order(persons: list[Person]) -> None:
     lower, upper = Cutout((0.0, 0.0, 0.5, 0.5), (9, 8, 7)), Cutout((0.25, 0.0, 0.75, 0.25), (1, 2, 3))
     plain = make_sample(persons[0].read(), persons[0], IDENTITY, 40, LSP.flip_index)

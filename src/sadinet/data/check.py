@@ -136,7 +136,8 @@ def contact_sheet(persons: Sequence[Person], path: Path, columns: int = 8, cell:
         cell: Side of a drawn window [px].
 
     Raises:
-        DataError: If there are no persons, or a picture cannot be read.
+        DataError: If there are no persons.
+        ImageError: If a picture cannot be read.
         ConfigError: If no keypoint set has as many keypoints as the persons.
     """
     if not persons:

@@ -61,9 +61,10 @@ class Batch:
 
     def inputs(self, device: torch.device) -> Tensor:
         """The network's input on ``device``: RGB in [0, 1] with the gains applied, ``(B, 3, S, S)`` channels last."""
-        images = self.images.to(device, non_blocking=True).float() / 255
-        images = (images * self.gains.to(device)[..., None, None]).clamp_(0, 1)
-        return images.contiguous(memory_format=torch.channels_last)
+        images = self.images.to(device, non_blocking=True)
+        images = images.to(torch.float32, memory_format=torch.channels_last)  # a new tensor, so the rest is in place
+        images *= (self.gains.to(device, non_blocking=True) / 255)[..., None, None]
+        return images.clamp_(max=1)
 
 
 class PictureCache:

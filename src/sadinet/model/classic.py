@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .blocks import computed, recomputed
 from .hourglass import BackboneOutput
 
 
@@ -33,18 +34,20 @@ class ClassicLevel(nn.Module):
 
         self.beside, self.down, self.up = residuals(), residuals(), residuals()
         self.bottom = depth == 1
+        self.recompute = False
         self.below = residuals() if self.bottom else ClassicLevel(channels, depth - 1, blocks)
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Features of this and the coarser resolutions, finest first: ``(encoder side, decoder side)``."""
-        beside = self.beside(x)
-        down = self.down(F.max_pool2d(x, 2))
+        run = recomputed if self.recompute and self.training else computed
+        beside = run(self.beside, x)
+        down = run(self.down, F.max_pool2d(x, 2))
         if self.bottom:
-            bottom = self.below(down)
+            bottom = run(self.below, down)
             encoded, decoded = [bottom], [bottom]
         else:
             encoded, decoded = self.below(down)
-        y = beside + F.interpolate(self.up(decoded[0]), scale_factor=2, mode="nearest")
+        y = beside + F.interpolate(run(self.up, decoded[0]), scale_factor=2, mode="nearest")
         return [beside, *encoded], [y, *decoded]
 
 
@@ -95,6 +98,12 @@ class ClassicHourglass(nn.Module):
         """Near-zero heatmaps to begin with, as most of every target is zero."""
         for head in self.heads:
             nn.init.normal_(head.get_parameter("weight"), std=0.001)
+
+    def recompute(self, wanted: bool = True) -> None:
+        """Compute activations again in the backward pass instead of keeping them."""
+        for module in self.modules():
+            if isinstance(module, ClassicLevel):
+                module.recompute = wanted
 
     def forward(self, x: Tensor) -> BackboneOutput:
         x = self.stem(x)

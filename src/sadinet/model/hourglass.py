@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import Unit, conv_norm, conv_norm_relu
+from .blocks import Unit, computed, conv_norm, conv_norm_relu, recomputed
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class HourglassLevel(nn.Module):
         here, below = channels[level], channels[level + 1]
         count = blocks[level]
         self.bottom = level + 2 == len(channels)
+        self.recompute = False
 
         def stay(channels: int, count: int, level: int) -> list[nn.Module]:
             return [unit(channels, channels, stride=1, level=level) for _ in range(count)]
@@ -48,13 +49,14 @@ class HourglassLevel(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Features of this and the coarser resolutions, finest first: ``(encoder side, decoder side)``."""
-        beside, down = self.beside(x), self.down(x)
+        run = recomputed if self.recompute and self.training else computed
+        beside, down = run(self.beside, x), run(self.down, x)
         if self.bottom:
-            bottom = self.below(down)
+            bottom = run(self.below, down)
             encoded, decoded = [bottom], [bottom]
         else:
             encoded, decoded = self.below(down)
-        y = beside + F.interpolate(self.up(decoded[0]), scale_factor=2, mode="nearest")
+        y = beside + F.interpolate(run(self.up, decoded[0]), scale_factor=2, mode="nearest")
         return [beside, *encoded], [y, *decoded]
 
 
@@ -102,6 +104,12 @@ class Hourglass(nn.Module):
         """Near-zero heatmaps to begin with, as most of every target is zero."""
         for head in self.heads:
             nn.init.normal_(head.get_parameter("weight"), std=0.001)
+
+    def recompute(self, wanted: bool = True) -> None:
+        """Compute activations again in the backward pass instead of keeping them."""
+        for module in self.modules():
+            if isinstance(module, HourglassLevel):
+                module.recompute = wanted
 
     def forward(self, x: Tensor) -> BackboneOutput:
         x = self.stem(x)
