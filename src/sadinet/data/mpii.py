@@ -121,7 +121,11 @@ def _chosen(records: list[_Record], part: Part, folder: Path) -> list[_Record]:
             f"'{folder}' does not tell training from validation persons: put valid.h5 beside the annotation and "
             f"install sadinet[h5], or use mpii_annotations.json"
         )
-    chosen = [record for record in records if record.validation == (part == "val")]
+    seen = {record.image for record in records if record.validation}
+    if part == "val":
+        chosen = [record for record in records if record.validation]
+    else:  # Tompson's split leaves out whoever stands in the same picture as a validation person
+        chosen = [record for record in records if record.image not in seen]
     if not chosen:
         raise DataError(f"'{folder}' has no persons of the MPII split '{part}': complete your copy of the annotation")
     return chosen
