@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+import torch._dynamo  # by the optimizer, else again in every life
 
 sys.path.insert(0, str(Path(__file__).parent))
 from sadinet.folder import STATE
