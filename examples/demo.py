@@ -8,7 +8,7 @@ from skimage import data
 import sadinet
 
 PHOTOGRAPHS = {
-    "photographer": (data.camera(), [[85.0, 55.0, 330.0, 511.0]]),  # grey, 512 x 512; a box around the man
+    "photographer": (data.camera(), [[0.0, 60.0, 335.0, 511.0]]),  # grey, 512 x 512; a box around the man
     "astronaut": (data.astronaut(), None),  # no box: the person fills the picture
 }
 
