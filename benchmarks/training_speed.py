@@ -69,7 +69,7 @@ def main() -> None:
     device = torch.device(arguments.device)
     experiment = override(preset(arguments.preset), [*arguments.set, f"training.batch_size={arguments.batch}"])
     persons = read_split(experiment.data.dataset, "train", arguments.data).persons
-    persons = persons[: max(arguments.batch * 8, 512)] if device.type == "cpu" else persons
+    persons = persons[: 2 * arguments.batch * arguments.steps] if device.type == "cpu" else persons
     make = PersonDataset if device.type == "cpu" else ResidentDataset
     more = {"cache": 2**32} if device.type == "cpu" else {"device": device, "workers": 16}
     dataset = make(
@@ -92,7 +92,7 @@ def main() -> None:
         for _ in range(arguments.steps):
             learner.step(ready, epoch=0.5, done=1)
 
-    for _ in range(-(-len(dataset) // (arguments.batch * arguments.steps)) if device.type == "cpu" else 2):
+    for _ in range(2):
         whole()  # fills the cache, warms everything up
     bare()
     ratios, times = [], []
