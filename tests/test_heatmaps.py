@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sadinet.geometry import apply, mirror
-from sadinet.heatmaps import argmax, decode, gaussian_targets, smoothed, target_weights, unmirror
+from sadinet.heatmaps import _neighbourhood, argmax, decode, gaussian_targets, target_weights, unmirror
 from sadinet.skeleton import Skeleton
 
 from .reference import heatmaps as slow
@@ -133,16 +133,19 @@ def test_dark_finds_a_turned_ellipse():
     torch.testing.assert_close(xy[0, 0], torch.tensor([17.3, 15.8]), atol=0.02, rtol=0)
 
 
-def test_smoothing_keeps_the_mass_inside_and_the_keypoints_apart():
-    maps = torch.zeros(2, 3, 17, 23)
-    maps[1, 2, 8, 11] = 4.0
-    smooth = smoothed(maps, 1.5)
-    assert smooth[1, 2].sum() == pytest.approx(4.0, rel=1e-5)
-    assert smooth.sum() == pytest.approx(4.0, rel=1e-5)
-    torch.testing.assert_close(
-        smooth[1, 2, :, 11] / smooth[1, 2, 8, 11],
-        torch.exp(-0.5 * ((torch.arange(17.0) - 8) / 1.5).square()) * ((torch.arange(17) - 8).abs() <= 4),
-    )
+def test_only_the_neighbourhood_is_smoothed_but_as_the_whole_map_would_be(generator):
+    maps = torch.rand(2, 3, 17, 23, generator=generator)
+    offset = torch.arange(-4.0, 5.0)  # 2.5 x 1.5, rounded up
+    kernel = torch.exp(-0.5 * (offset / 1.5).square())
+    kernel = torch.outer(kernel, kernel) / kernel.sum() ** 2
+    whole = torch.nn.functional.conv2d(maps.flatten(0, 1)[:, None], kernel[None, None], padding=4).view_as(maps)
+    xy = torch.tensor([[[1.0, 1.0], [11.0, 8.0], [21.0, 15.0]], [[5.0, 1.0], [20.0, 3.0], [1.0, 14.0]]])
+    found = _neighbourhood(maps, xy, 1.5)
+    for b in range(2):
+        for k in range(3):
+            x, y = xy[b, k].int().tolist()
+            torch.testing.assert_close(found[b, k], whole[b, k, y - 1 : y + 2, x - 1 : x + 2])
+    assert torch.equal(_neighbourhood(maps, xy)[1, 2], maps[1, 2, 13:16, 0:3])
 
 
 FIGURE = Skeleton("figure", ("nose", "left_hand", "right_hand", "right_foot", "left_foot"))

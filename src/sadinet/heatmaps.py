@@ -74,34 +74,37 @@ def decode(heatmaps: Tensor, how: Decoding = "dark", *, sigma: float = 2.0) -> t
     xy, peak = argmax(heatmaps)
     if how == "argmax":
         return xy, peak
-    refine = _quarter if how == "quarter" else _dark
-    smooth = heatmaps if how == "quarter" else smoothed(heatmaps, sigma)
-    return xy + refine(_neighbourhood(smooth, xy)), peak
+    if how == "quarter":
+        return xy + _quarter(_neighbourhood(heatmaps, xy)), peak
+    return xy + _dark(_neighbourhood(heatmaps, xy, sigma)), peak
 
 
-def smoothed(heatmaps: Tensor, sigma: float) -> Tensor:
-    """The maps convolved with a Gaussian of spread ``sigma`` [heatmap px], 0 beyond the border."""
-    radius = math.ceil(2.5 * sigma)
-    offset = torch.arange(-radius, radius + 1, dtype=heatmaps.dtype, device=heatmaps.device)
-    kernel = torch.exp(-0.5 * (offset / sigma).square())
-    kernel = kernel / kernel.sum()
-    flat = heatmaps.flatten(0, 1)[:, None]  # (B*K, 1, h, w)
-    flat = F.conv2d(flat, kernel.view(1, 1, 1, -1), padding=(0, radius))
-    flat = F.conv2d(flat, kernel.view(1, 1, -1, 1), padding=(radius, 0))
-    return flat.view_as(heatmaps)
+def _neighbourhood(heatmaps: Tensor, xy: Tensor, sigma: float | None = None) -> Tensor:
+    """The 3x3 values ``(B, K, 3, 3)`` around integer ``xy``; all equal where the border cuts them.
 
-
-def _neighbourhood(heatmaps: Tensor, xy: Tensor) -> Tensor:
-    """The 3x3 values ``(B, K, 3, 3)`` around integer ``xy``; all equal where the border cuts them."""
+    With ``sigma`` they are those of the maps convolved with a Gaussian of that spread [heatmap px], 0 beyond the
+    border; only what these nine values need is convolved.
+    """
     height, width = heatmaps.shape[-2:]
+    kernel = _smoothing(sigma, heatmaps) if sigma else heatmaps.new_ones(1)
+    reach = len(kernel) // 2 + 1
     x, y = xy.long().unbind(-1)
-    step = torch.tensor([-1, 0, 1], device=xy.device)
-    columns = (x[..., None] + step).clamp(0, width - 1)
-    rows = (y[..., None] + step).clamp(0, height - 1)
-    index = rows[..., :, None] * width + columns[..., None, :]
-    values = heatmaps.flatten(2).gather(2, index.flatten(2)).view(*index.shape)
+    step = torch.arange(2 * reach + 1, device=xy.device)
+    index = (y[..., None] + step)[..., :, None] * (width + 2 * reach) + (x[..., None] + step)[..., None, :]
+    padded = F.pad(heatmaps, (reach,) * 4).flatten(2)
+    patch = padded.gather(2, index.flatten(2)).view(*index.shape)  # (B, K, 2 reach + 1, 2 reach + 1)
+    slide = torch.stack([F.pad(kernel, (i, 2 - i)) for i in range(3)])  # (3, 2 reach + 1)
+    values = slide @ patch @ slide.T
     inside = (x > 0) & (x < width - 1) & (y > 0) & (y < height - 1)
     return torch.where(inside[..., None, None], values, values[..., 1:2, 1:2])
+
+
+def _smoothing(sigma: float, like: Tensor) -> Tensor:
+    """A Gaussian of sum 1, cut off at 2.5 ``sigma``."""
+    radius = math.ceil(2.5 * sigma)
+    offset = torch.arange(-radius, radius + 1, dtype=like.dtype, device=like.device)
+    kernel = torch.exp(-0.5 * (offset / sigma).square())
+    return kernel / kernel.sum()
 
 
 def _quarter(around: Tensor) -> Tensor:
