@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sadinet import checkpoint as module
-from sadinet.checkpoint import FORMAT, load_checkpoint, load_tensors, replacing, save_checkpoint, save_tensors
+from sadinet.checkpoint import FORMAT, load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from sadinet.errors import CheckpointError
 from sadinet.experiment import override, preset, to_json
+from sadinet.files import replacing
 from sadinet.model.network import SadiNet
 
 MICRO = (

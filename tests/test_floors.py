@@ -17,6 +17,7 @@ FLOORS: dict[str, float] = {
     "geometry": 1,
     "heatmaps": 1.5,
     "distributed": 1,
+    "files": 1,
     "images": 1.5,
     "metrics": 1.5,
     "poses": 1.5,

@@ -1,9 +1,7 @@
 """Checkpoints: one safetensors file holds the weights and the experiment that rebuilds them. Nothing is pickled."""
 
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from torch import Tensor
 from . import __version__
 from .errors import CheckpointError, SadinetError
 from .experiment import Experiment, from_json, to_json
+from .files import replacing
 from .model.network import SadiNet
 
 FORMAT = "sadinet-1"
@@ -35,28 +34,6 @@ class Checkpoint:
     network: SadiNet
     experiment: Experiment
     facts: dict[str, Any]
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place once written: the file is whole, or as it was before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # what the umask allows; some writers, safetensors among them, set their own
-        yield temporary
-        temporary.chmod(mode)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from .checkpoint import replacing
 from .draw import draw_poses
 from .errors import DataError, SadinetError
 from .estimator import Estimator
+from .files import replacing
 from .images import read_image, write_image
 from .poses import Poses
 

@@ -11,8 +11,6 @@ A pack is a safetensors file. With N persons of K keypoints it holds
 import io
 import json
 import math
-import os
-import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -27,6 +25,7 @@ from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from ..errors import DataError
+from ..files import replacing
 from ..geometry import Crop, apply, compose, resample
 from ..images import Pixels
 from .person import PackedPicture, Person, hash_ids
@@ -223,14 +222,8 @@ def _first_byte(path: Path, tensor: str) -> int:
 
 
 def _save(path: Path, tensors: dict[str, Any], about: dict[str, str]) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, metadata=about)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, metadata=about)
     except (OSError, SafetensorError) as error:
         raise DataError(f"'{path}' cannot be written: {error}. Is the disk full?") from error
-    finally:
-        temporary.unlink(missing_ok=True)
