@@ -1,0 +1,43 @@
+"""What several commands share: their parser, the options of inference, an estimator, JSON lines."""
+
+import argparse
+import json
+from typing import Any
+
+
+def command(commands: Any, name: str, run: Any, text: str, **more: Any) -> argparse.ArgumentParser:
+    """A sub-command that calls ``run`` with its arguments, with ``--quiet``."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text, **more)
+    parser.set_defaults(run=run)
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bars, only results and errors")
+    return parser
+
+
+def add_inference(parser: argparse.ArgumentParser) -> None:
+    """The options of everything that asks a network."""
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: a GPU where there is one)")
+    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="persons per pass (default: 16)")
+    parser.add_argument(
+        "--no-flip", action="store_true", help="do not average with the mirrored picture: twice as fast"
+    )
+    parser.add_argument(
+        "--six-scales", action="store_true", help="average over six sizes of the crop: slow, a bit better"
+    )
+
+
+def make_estimator(arguments: argparse.Namespace) -> Any:
+    """The estimator that ``--weights`` and the options of `add_inference` ask for."""
+    from ..models import load
+
+    return load(
+        arguments.weights,
+        device=arguments.device,
+        flip=not arguments.no_flip,
+        six_scales=arguments.six_scales,
+        batch_size=arguments.batch_size,
+    )
+
+
+def print_json(value: Any) -> None:
+    """Prints one line of JSON, at once."""
+    print(json.dumps(value), flush=True)
