@@ -37,9 +37,11 @@ def same(a: Poses, b: Poses, atol: float = 0.0) -> bool:
 
 def test_json_is_what_the_docstring_says(poses):
     assert poses.to_json() == {
-        "version": 1,
+        "version": 2,
         "source": "photo.jpg",
         "image": {"width": 100, "height": 80},
+        "frame": None,
+        "time": None,
         "skeleton": {
             "name": "face",
             "keypoints": ["left_eye", "right_eye", "nose"],
@@ -47,6 +49,7 @@ def test_json_is_what_the_docstring_says(poses):
         },
         "people": [
             {
+                "id": None,
                 "box": [0.0, 1.0, 20.0, 31.0],
                 "keypoints": {
                     "left_eye": {"x": 1.0, "y": 2.25, "score": 0.5},
@@ -55,6 +58,7 @@ def test_json_is_what_the_docstring_says(poses):
                 },
             },
             {
+                "id": None,
                 "box": [-0.5, -0.5, 99.5, 79.5],
                 "keypoints": {
                     "left_eye": {"x": 50.5, "y": 60.0, "score": 0.1235},
@@ -63,6 +67,7 @@ def test_json_is_what_the_docstring_says(poses):
                 },
             },
         ],
+        "timing": None,
     }
 
 
@@ -144,8 +149,8 @@ def broken(data: dict, path: tuple, value: object) -> dict:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("version",), 2, "not poses of version 1 but 2"),
-        (("version",), ..., "not poses of version 1 but None"),
+        (("version",), 3, "not poses of version 2 or older but 3"),
+        (("version",), ..., "not poses of version 2 or older but None"),
         (("people",), ..., "poses without 'people'"),
         (("people",), 5, "not as Poses.to_json writes"),
         (("people", 0), "someone", "not as Poses.to_json writes"),
@@ -171,5 +176,5 @@ def test_json_of_another_kind_is_refused(poses, path, value, message):
 
 @pytest.mark.parametrize("data", [[], "poses", None, 3])
 def test_json_that_is_no_object_is_refused(data):
-    with pytest.raises(DataError, match=f"not poses of version 1 but '{type(data).__name__}'"):
+    with pytest.raises(DataError, match=f"not poses of version 2 or older but '{type(data).__name__}'"):
         Poses.from_json(data)

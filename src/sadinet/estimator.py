@@ -11,19 +11,20 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from .errors import ConfigError, DataError
+from .errors import ConfigError
+from .detect import Detector
 from .experiment import Experiment
-from .geometry import Crop, Floats, apply, image_to_crop, invert, whole_image
+from .geometry import BOX_MARGIN, Crop, Floats, apply, checked_boxes, image_to_crop, invert, whole_image
 from .heatmaps import decode, unmirror
 from .images import Source, read_image, warp
 from .model.network import STRIDE, SadiNet
 from .poses import Poses
+from .sources import Failure, Sources
+from .streaming import Found, Smoothing, stream_frames
+from .timing import Clock
 
 SIX_SCALES = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
 """The image pyramid of the paper's tests (Sec. IV-A; decision 008)."""
-
-BOX_MARGIN = 1.25
-"""A given box is taken as tight around the person; the network was trained on squares this much larger."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,21 @@ class Estimator:
         self.inference = inference
         self.input_size = experiment.network.input_size
 
-    def predict(self, image: Source, boxes: ArrayLike | None = None, *, margin: float = BOX_MARGIN) -> Poses:
+    def predict(
+        self,
+        image: Source,
+        boxes: ArrayLike | None = None,
+        *,
+        detector: Detector | None = None,
+        margin: float = BOX_MARGIN,
+    ) -> Poses:
         """The poses in one picture, a person per box.
 
         Args:
             image: A file, its bytes, a Pillow image, or an array ``(H, W, 3)`` RGB.
-            boxes: ``(P, 4)`` or ``(4,)`` xyxy [image px], tight around the persons; None: one person fills the picture.
+            boxes: ``(P, 4)`` or ``(4,)`` xyxy [image px], tight around the persons; None: those that ``detector``
+                finds, or without one, a person who fills the picture.
+            detector: Finds the persons where there are no boxes; see `sadinet.detect.find_detector`.
             margin: Factor on the longer side of a box that gives the square shown to the network.
 
         Raises:
@@ -110,11 +120,13 @@ class Estimator:
         """
         pixels = read_image(image)
         height, width = pixels.shape[:2]
+        if boxes is None and detector is not None:
+            boxes = detector.detect(pixels).boxes
         if boxes is None:
             checked = whole_image(width, height)[None]
             margin = 1.0
         else:
-            checked = _checked_boxes(boxes, width, height)
+            checked = checked_boxes(boxes, width, height)
         found = list(self.keypoints((pixels, Crop.around(box, margin)) for box in checked))
         empty = (np.zeros((0, len(self.skeleton), 2)), np.zeros((0, len(self.skeleton))))
         xy, score = (np.stack(part) for part in zip(*found, strict=True)) if found else empty
@@ -126,23 +138,48 @@ class Estimator:
         Persons are read lazily and batched; the next batch is cut out while the network works on this one.
         """
         todo = iter(persons)
+        batches = iter(lambda: list(islice(todo, self.inference.batch_size)), [])
+        for found in self.answers(batches):
+            yield from ((person.xy, person.score) for person in found)
+
+    def answers(
+        self, batches: Iterable[Sequence[tuple[NDArray[np.uint8], Crop]]], *, heatmaps: bool = False
+    ) -> Iterator[list[Found]]:
+        """What `keypoints` gives, and what else is known of each person, for one batch after another.
+
+        A batch is cut out while the network works on the one before it, so ``batches`` is one ahead.
+
+        Args:
+            batches: Pictures and crops, together through the network; may be empty.
+            heatmaps: Also give the persons' heatmaps.
+        """
+        todo = iter(batches)
         with ThreadPoolExecutor(self.inference.threads, thread_name_prefix="sadinet-crop") as pool:
 
-            def prepare() -> tuple[list[Crop], list[Future[NDArray[np.uint8]]]]:
-                batch = list(islice(todo, self.inference.batch_size))
+            def prepare() -> tuple[list[Crop], list[Future[tuple[NDArray[np.uint8], float]]]] | None:
+                batch = next(todo, None)
+                if batch is None:
+                    return None
                 return [crop for _, crop in batch], [
-                    pool.submit(warp, image, image_to_crop(_scaled(crop, scale), self.input_size), self.input_size)
+                    pool.submit(_cut, image, image_to_crop(_scaled(crop, scale), self.input_size), self.input_size)
                     for scale in self.inference.scales
                     for image, crop in batch
                 ]
 
-            crops, waiting = prepare()
-            while crops:
-                images = np.stack([future.result() for future in waiting])
-                here, (crops, waiting) = crops, prepare()
-                yield from self._finish(images, here)
+            ready = prepare()
+            while ready:
+                crops, waiting = ready
+                cut = [future.result() for future in waiting]
+                ready = prepare()
+                if crops:
+                    clock = Clock({"crop": sum(ms for _, ms in cut)})
+                    yield self._finish(np.stack([image for image, _ in cut]), crops, clock, heatmaps)
+                else:
+                    yield []
 
-    def _finish(self, images: NDArray[np.uint8], crops: Sequence[Crop]) -> Iterator[tuple[Floats, Floats]]:
+    def _finish(
+        self, images: NDArray[np.uint8], crops: Sequence[Crop], clock: Clock, with_heatmaps: bool
+    ) -> list[Found]:
         scales = self.inference.scales
         shown = images.reshape(len(scales), len(crops), *images.shape[1:])
         maps = [self.heatmaps(torch.from_numpy(part).permute(0, 3, 1, 2)) for part in shown]
@@ -153,11 +190,21 @@ class Estimator:
         else:
             averaged = average_scales(maps, scales, self.input_size)
             sigma *= STRIDE * min(scales) / reference
+        if averaged.is_cuda:
+            torch.cuda.synchronize(averaged.device)
+        clock.stop("network")
         xy, peak = decode(averaged, self.experiment.decoding, sigma=sigma)
         xy = (xy + 0.5) * (self.input_size / averaged.shape[-1]) - 0.5  # heatmap px to crop px
         points, scores = xy.cpu().numpy().astype(np.float64), peak.clamp(0, 1).cpu().numpy().astype(np.float64)
-        for crop, at, score in zip(crops, points, scores, strict=True):
-            yield apply(invert(image_to_crop(_scaled(crop, reference), self.input_size)), at), score
+        maps_of = averaged.amax(1).cpu().numpy() if with_heatmaps else [None] * len(crops)
+        windows = [image_to_crop(_scaled(crop, reference), self.input_size) for crop in crops]
+        places = [apply(invert(window), at) for window, at in zip(windows, points, strict=True)]
+        clock.stop("decode")
+        share = {stage: ms / len(crops) for stage, ms in clock.ms.items()}
+        return [
+            Found(at, score, _scaled(crop, reference), heatmap, share)
+            for at, score, crop, heatmap in zip(places, scores, crops, maps_of, strict=True)
+        ]
 
     @torch.inference_mode()
     def heatmaps(self, images: Tensor) -> Tensor:
@@ -169,6 +216,12 @@ class Estimator:
             heatmaps = (heatmaps + unmirror(mirrored, self.skeleton.flip_index)) / 2
         averaged: Tensor = heatmaps.float()
         return averaged
+
+
+def _cut(image: NDArray[np.uint8], image_to_out: Floats, size: int) -> tuple[NDArray[np.uint8], float]:
+    """A crop, and how long it took [ms]."""
+    clock = Clock()
+    return warp(image, image_to_out, size), clock.stop("crop")
 
 
 def average_scales(heatmaps: Sequence[Tensor], scales: Sequence[float], size: int) -> Tensor:
@@ -198,25 +251,3 @@ def average_scales(heatmaps: Sequence[Tensor], scales: Sequence[float], size: in
 
 def _scaled(crop: Crop, scale: float) -> Crop:
     return Crop(crop.center, crop.side * scale, crop.angle)
-
-
-def _checked_boxes(boxes: ArrayLike, width: int, height: int) -> Floats:
-    try:
-        array = np.array(boxes, dtype=np.float64, ndmin=2)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"boxes are not numbers ({error}): give (P, 4), x0 y0 x1 y1 in pixels") from None
-    if array.shape in ((1, 0), (0, 4)):  # an empty list, or an empty table
-        return np.zeros((0, 4))
-    if array.ndim != 2 or array.shape[1] != 4:
-        raise DataError(f"boxes have shape {array.shape}: give (P, 4), x0 y0 x1 y1 in pixels")
-    for number, (left, top, right, bottom) in enumerate(array):
-        problem = None
-        if not np.isfinite(array[number]).all():
-            problem = "is not finite"
-        elif left >= right or top >= bottom:
-            problem = "is empty: x0 < x1 and y0 < y1 must hold"
-        elif left > width - 0.5 or top > height - 0.5 or right < -0.5 or bottom < -0.5:
-            problem = f"lies outside the picture of {width} x {height} px"
-        if problem:
-            raise DataError(f"box {number} ({left:g} {top:g} {right:g} {bottom:g}) {problem}")
-    return array

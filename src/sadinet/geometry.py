@@ -17,6 +17,9 @@ from .errors import DataError
 
 Floats: TypeAlias = NDArray[np.float64]
 
+BOX_MARGIN = 1.25
+"""A given box is taken as tight around the person; the network was trained on squares this much larger."""
+
 
 @dataclass(frozen=True)
 class Crop:
@@ -73,6 +76,33 @@ def overlap(a: ArrayLike, b: ArrayLike) -> Floats:
 def _area(low: Floats, high: Floats) -> Floats:
     area: Floats = np.maximum(high - low, 0.0).prod(-1)
     return area
+
+
+def checked_boxes(boxes: ArrayLike, width: int, height: int) -> Floats:
+    """``boxes``, one or several, as ``(P, 4)`` xyxy [image px] on a picture of that size; a copy.
+
+    Raises:
+        DataError: If they are not numbers, or one is empty, not finite or outside the picture.
+    """
+    try:
+        array = np.array(boxes, dtype=np.float64, ndmin=2)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"boxes are not numbers ({error}): give (P, 4), x0 y0 x1 y1 in pixels") from None
+    if array.shape in ((1, 0), (0, 4)):  # an empty list, or an empty table
+        return np.zeros((0, 4))
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise DataError(f"boxes have shape {array.shape}: give (P, 4), x0 y0 x1 y1 in pixels")
+    for number, (left, top, right, bottom) in enumerate(array):
+        problem = None
+        if not np.isfinite(array[number]).all():
+            problem = "is not finite"
+        elif left >= right or top >= bottom:
+            problem = "is empty: x0 < x1 and y0 < y1 must hold"
+        elif left > width - 0.5 or top > height - 0.5 or right < -0.5 or bottom < -0.5:
+            problem = f"lies outside the picture of {width} x {height} px"
+        if problem:
+            raise DataError(f"box {number} ({left:g} {top:g} {right:g} {bottom:g}) {problem}")
+    return array
 
 
 def image_to_crop(crop: Crop, size: int) -> Floats:
