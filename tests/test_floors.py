@@ -30,6 +30,8 @@ FLOORS: dict[str, float] = {
     "experiment": 3,
     "predictions": 3,
     "report": 3,
+    "smooth": 3,
+    "track": 3,
     "estimator": 3.5,
     "checkpoint": 4,
     "evaluate": 4,

@@ -94,7 +94,7 @@ class YoloxDetector:
         self,
         file: str | Path,
         *,
-        min_score: float = 0.35,
+        min_score: float = 0.3,
         max_overlap: float = 0.55,
         threads: int | None = None,
     ) -> None:

@@ -63,9 +63,9 @@ def bounding_box(xy: ArrayLike) -> Floats:
 
 
 def overlap(a: ArrayLike, b: ArrayLike) -> Floats:
-    """What boxes ``a`` ``(A, 4)`` and ``b`` ``(B, 4)`` (xyxy) have in common, ``(A, B)``: share in [0, 1] of their union.
+    """The share ``(A, B)`` in [0, 1] of their union that boxes ``a`` ``(A, 4)`` and ``b`` ``(B, 4)`` have in common.
 
-    A box without an area has nothing in common with any.
+    Boxes are xyxy; one without an area has nothing in common with any.
     """
     one, two = np.asarray(a, dtype=np.float64).reshape(-1, 1, 4), np.asarray(b, dtype=np.float64).reshape(1, -1, 4)
     common = _area(np.maximum(one[..., :2], two[..., :2]), np.minimum(one[..., 2:], two[..., 2:]))
