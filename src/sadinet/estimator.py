@@ -1,9 +1,12 @@
 """Pictures and boxes to poses: the one inference path that prediction, evaluation and training's validation share."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,20 +14,23 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from .errors import ConfigError
 from .detect import Detector
+from .errors import ConfigError
 from .experiment import Experiment
 from .geometry import BOX_MARGIN, Crop, Floats, apply, checked_boxes, image_to_crop, invert, whole_image
 from .heatmaps import decode, unmirror
 from .images import Source, read_image, warp
 from .model.network import STRIDE, SadiNet
+from .persons import Boxes
 from .poses import Poses
 from .sources import Failure, Sources
-from .streaming import Found, Smoothing, stream_frames
+from .streaming import Answer, Found, Smoothing, stream_frames
 from .timing import Clock
 
 SIX_SCALES = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
 """The image pyramid of the paper's tests (Sec. IV-A; decision 008)."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,57 @@ class Estimator:
         xy, score = (np.stack(part) for part in zip(*found, strict=True)) if found else empty
         return Poses(xy=xy, score=score, boxes=checked, skeleton=self.skeleton, image_size=(width, height))
 
+    def stream(
+        self,
+        source: Sources,
+        *,
+        detector: Detector | str | Path | None = None,
+        boxes: Boxes | None = None,
+        detect_every: int | None = None,
+        track: bool | None = None,
+        smooth: Smoothing | None = None,
+        max_persons: int | None = None,
+    ) -> Iterator[Poses]:
+        """The poses in every picture and frame of a source, in order, in bounded memory.
+
+        Reading and detecting go on in threads while the network works, on persons of several frames at a time; frames
+        of a camera are answered one by one, and those that come too fast are left out. What cannot be read is told as
+        a warning of the log and left out. Several streams may run at once. Leave a stream early with ``break`` or
+        ``close()``: no thread stays behind.
+
+        Args:
+            source: A picture, video, folder, list (.txt) or pattern, the number of a camera, an array or a stack of
+                them, bytes, a Pillow image, or an iterable of all these.
+            detector: Finds the persons: a `Detector`, an .onnx file, or a name that was fetched. None: what the
+                variable ``SADINET_DETECTOR`` names or was fetched, else a person is taken to fill the picture;
+                ``"none"``: that without looking.
+            boxes: Instead of a detector: ``(P, 4)`` xyxy [image px] for all pictures, or by picture as from
+                `sadinet.boxes.read_boxes`.
+            detect_every: Of a video, how often the detector looks; between, boxes go evenly. None: every 5th frame.
+            track: Give persons ids. None: in videos.
+            smooth: ``"one-euro"`` or ``"none"``. None: the former where there are ids.
+            max_persons: At most so many per picture, the surest.
+
+        Raises:
+            ConfigError: If options make no sense together.
+            DataError: If a source does not exist, or is an address on the network.
+        """
+        answers = stream_frames(
+            *(self, source),
+            detector=detector,
+            boxes=boxes,
+            detect_every=detect_every,
+            track=track,
+            smooth=smooth,
+            max_persons=max_persons,
+        )
+        return _poses_of(answers)
+
+    @property
+    def batch_size(self) -> int:
+        """Persons per pass through the network."""
+        return self.inference.batch_size
+
     def keypoints(self, persons: Iterable[tuple[NDArray[np.uint8], Crop]]) -> Iterator[tuple[Floats, Floats]]:
         """For each picture and crop, in order, ``xy`` ``(K, 2)`` [image px] and ``score`` ``(K,)`` in [0, 1].
 
@@ -216,6 +273,16 @@ class Estimator:
             heatmaps = (heatmaps + unmirror(mirrored, self.skeleton.flip_index)) / 2
         averaged: Tensor = heatmaps.float()
         return averaged
+
+
+def _poses_of(answers: Generator[Answer | Failure]) -> Generator[Poses]:
+    with closing(answers):
+        for answer in answers:
+            if isinstance(answer, Failure):
+                _log.warning("skipped: %s", answer.error)
+            else:
+                yield answer.poses
+            del answer  # and with it the pixels
 
 
 def _cut(image: NDArray[np.uint8], image_to_out: Floats, size: int) -> tuple[NDArray[np.uint8], float]:
