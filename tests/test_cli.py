@@ -22,7 +22,8 @@ from sadinet.poses import Poses
 
 INFERENCE = "--device --batch-size --no-flip --six-scales"
 OPTIONS = {
-    "predict": f"PICTURE --weights --out --box --min-score --no-draw --json {INFERENCE}",
+    "predict": f"SOURCE --weights --out --box --boxes --detector --max-persons --save --min-score --heatmaps --no-draw "
+    f"--json --resume --detect-every --track --no-track --smooth {INFERENCE}",
     "train": "--list --data --out --set --show --resume --init --device --workers --json",
     "evaluate": f"weights --dataset --split --data --json --markdown --save {INFERENCE}",
     "score": "file --dataset --split --data --json --markdown --layout --one-based --key",

@@ -104,7 +104,7 @@ def test_a_larger_person_has_thicker_limbs():
     def thickness(scale: float) -> int:
         changed = touched(image, draw_poses(image, posed(PERSON * scale, size=(640, 620))))
         row, column = (round(v * scale) for v in middle("left_hip", "left_knee"))
-        return int(changed[row, column - 20 : column + 21].sum())
+        return int(changed[row, column - 12 : column + 13].sum())
 
     assert 2 <= thickness(0.8) < thickness(1.8) < thickness(3.0) <= 20
 

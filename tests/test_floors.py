@@ -47,6 +47,8 @@ FLOORS: dict[str, float] = {
     "learner": 4.5,
     "folder": 4.8,
     "models": 4.5,
+    "job": 4.5,
+    "film": 4.8,
     "predict": 5,
     "score": 5,
     "train": 5,

@@ -13,7 +13,7 @@ from sadinet.estimator import Estimator
 from sadinet.experiment import preset
 from sadinet.images import read_image
 from sadinet.poses import Poses
-from sadinet.predict import find_pictures, predict_pictures
+from sadinet.predict import predict_pictures
 
 
 class Bright(torch.nn.Module):
@@ -45,23 +45,6 @@ def folder(tmp_path):
 
 def files(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
-class TestFind:
-    def test_a_folder_gives_its_pictures_with_all_below_in_order(self, folder):
-        found = list(find_pictures([folder]))
-        assert [str(place) for _, place in found] == ["a.jpg", "b.PNG", "bad.jpg", "deep/a.jpg", "deep/er/c.webp"]
-        assert all(path == folder / place for path, place in found)
-
-    def test_a_file_is_taken_whatever_its_suffix(self, folder):
-        assert [str(place) for _, place in find_pictures([folder / "notes.txt", folder / "deep" / "a.jpg"])] == [
-            "notes.txt",
-            "a.jpg",
-        ]
-
-    def test_a_folder_without_pictures_is_refused(self, tmp_path):
-        with pytest.raises(DataError, match=r"no pictures in this folder \(\.jpg, "):
-            list(find_pictures([tmp_path]))
 
 
 class TestPredict:

@@ -1,12 +1,17 @@
-"""Poses as coloured stick figures on their picture."""
+"""Poses as coloured stick figures on their picture, and where the network thinks they are.
+
+Lines are drawn by their distance to each pixel, so they are smooth at any size and cost only the pixels they cover.
+"""
 
 import math
+from collections.abc import Iterable
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from .geometry import Floats, bounding_box
+from .geometry import Crop, Floats, compose, image_to_crop
 from .images import Pixels
 from .poses import Poses
 
@@ -17,68 +22,174 @@ LEFT: Colour = (60, 160, 255)
 MIDDLE: Colour = (200, 226, 70)
 _DARK: Colour = (24, 24, 32)
 _LIGHT: Colour = (255, 255, 255)
+_PERSONS: tuple[Colour, ...] = (  # of ids; neighbours differ most, all bear dark letters
+    *((255, 214, 10), (76, 217, 200), (255, 128, 171), (154, 220, 90)),
+    *((190, 160, 255), (255, 160, 90), (110, 200, 255), (240, 240, 240)),
+)
+_HEAT: tuple[Colour, ...] = ((38, 8, 92), (150, 20, 130), (235, 70, 70), (255, 170, 40), (255, 250, 190))
 
 _THICKNESS = 0.013  # of the longer side of the person's box
-_LARGEST_SHEET = 16_000_000  # pixels; more would only cost time
+_LEAST, _MOST = 1.6, 14.0  # of the thickness [px]
 
 
 def draw_poses(
-    image: Pixels, poses: Poses, *, min_score: float = 0.2, boxes: bool = False, scores: bool = False
+    image: Pixels,
+    poses: Poses,
+    *,
+    min_score: float = 0.2,
+    boxes: bool = False,
+    scores: bool = False,
+    ids: bool = True,
 ) -> Pixels:
     """A copy of ``image`` with the persons drawn on it: right limbs orange, left ones blue, the middle green.
 
-    Pixels that no line touches keep their value.
+    Lines are as thick as the person is large, and outlined, to stand out from dark and light pictures. Pixels that no
+    line touches keep their value.
 
     Args:
         image: ``(H, W, 3)`` uint8 RGB.
         poses: The persons, in the pixels of ``image``.
         min_score: Keypoints below this score, and the limbs that end in them, are left out.
         boxes: Also draw the box in which each person was looked for.
-        scores: Also write the score beside every keypoint.
+        scores: Also write the score beside every keypoint, and the person's mean beside its id.
+        ids: Write the id above each person who has one, in a colour of its own.
 
     Returns:
         ``(H, W, 3)`` uint8 RGB.
     """
     out = np.array(image, np.uint8)
-    for person in range(len(poses)):
-        _draw_person(out, poses, person, min_score=min_score, with_box=boxes, with_scores=scores)
+    for person in _far_to_near(poses):
+        _draw_person(out, poses, person, min_score, with_box=boxes, with_scores=scores)
+    if scores or (ids and poses.ids is not None):
+        for person in _far_to_near(poses):
+            _draw_label(out, poses, person, min_score, with_id=ids, with_score=scores)
     return out
 
 
+def draw_heatmaps(
+    image: Pixels, heatmaps: Iterable[tuple[Crop, NDArray[np.float32]]], *, opacity: float = 0.75
+) -> Pixels:
+    """A copy of ``image``, paler, with glowing heatmaps over it: where several persons' overlap, the highest counts.
+
+    Args:
+        image: ``(H, W, 3)`` uint8 RGB.
+        heatmaps: For each person the window that was looked at and a heatmap ``(h, w)`` in [0, 1] of it.
+        opacity: Of the highest values.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB.
+    """
+    height, width = image.shape[:2]
+    heat = np.zeros((height, width), np.float32)
+    for crop, values in heatmaps:
+        side = values.shape[0]
+        image_to_map = image_to_crop(crop, side)
+        reach = crop.side * math.sqrt(0.5) + 1
+        low = np.clip(np.floor(np.array(crop.center) - reach), 0, (width, height)).astype(int)
+        high = np.clip(np.ceil(np.array(crop.center) + reach) + 1, 0, (width, height)).astype(int)
+        if (low >= high).any():
+            continue
+        part_to_map = compose(np.array([[1.0, 0.0, low[0]], [0.0, 1.0, low[1]]]), image_to_map)
+        corner = part_to_map[:, 2] + 0.5 - part_to_map[:, :2].sum(1) / 2  # Pillow counts from the corner of a pixel
+        (a, b), (d, e) = part_to_map[:, :2].tolist()
+        c, f = corner.tolist()
+        shown = Image.fromarray(np.pad(values.astype(np.float32), 1)).transform(
+            (int(high[0] - low[0]), int(high[1] - low[1])),
+            Image.Transform.AFFINE,
+            (a, b, c + 1, d, e, f + 1),
+            resample=Image.Resampling.BILINEAR,
+        )
+        part = heat[low[1] : high[1], low[0] : high[0]]
+        np.maximum(part, np.asarray(shown), out=part)
+    heat = np.clip(heat, 0.0, 1.0)
+    steps = np.linspace(0, 1, len(_HEAT))
+    table = np.stack([np.interp(np.linspace(0, 1, 256), steps, channel) for channel in np.array(_HEAT).T], -1)
+    alpha = (opacity * np.sqrt(heat))[..., None]  # the root shows weak second places too
+    pale = 0.4 * image + 0.6 * image.mean(2, keepdims=True)  # colours would compete
+    mixed = pale * (0.75 * (1 - alpha)) + table[(heat * 255).astype(np.uint8)] * alpha
+    return np.rint(mixed).astype(np.uint8)
+
+
+def _far_to_near(poses: Poses) -> list[int]:
+    """Persons in the order to draw them: the small, who are mostly behind, first."""
+    sides = poses.boxes[:, 2:] - poses.boxes[:, :2]
+    return [int(person) for person in np.argsort(sides.prod(1), kind="stable")]
+
+
+def _thickness(poses: Poses, person: int) -> float:
+    box = poses.boxes[person]
+    longer = min(float((box[2:] - box[:2]).max()), float(max(poses.image_size)))
+    return min(max(longer * _THICKNESS, _LEAST), _MOST)
+
+
+def _shown(poses: Poses, person: int, image: Pixels, min_score: float) -> NDArray[np.bool_]:
+    """``(K,)``: keypoints that are sure enough, and on the picture or at most its size beside it; never NaN."""
+    size = np.array([image.shape[1], image.shape[0]])
+    xy = poses.xy[person]
+    near = ((xy > -size) & (xy < 2 * size)).all(1)
+    return np.asarray(near & (poses.score[person] >= min_score), dtype=np.bool_)
+
+
 def _draw_person(
-    image: Pixels, poses: Poses, person: int, *, min_score: float, with_box: bool, with_scores: bool
+    image: Pixels, poses: Poses, person: int, min_score: float, *, with_box: bool, with_scores: bool
 ) -> None:
-    """Draw one person into ``image``."""
-    xy, score, box = poses.xy[person], poses.score[person], poses.boxes[person]
-    names = poses.skeleton.keypoints
-    shown = _near(xy, image) & (score >= min_score)
-    longer = min(float((box[2:] - box[:2]).max()), float(max(image.shape[:2])))
-    thickness = min(max(longer * _THICKNESS, 1.6), 14.0)
-    area = bounding_box(np.concatenate([xy[shown], box.reshape(2, 2)] if with_box else [xy[shown]]))
-    if np.isnan(area).any():
-        return
-    sheet = _Sheet(image, area, margin=thickness * (9 if with_scores else 2))
+    xy, names = poses.xy[person], poses.skeleton.keypoints
+    shown = _shown(poses, person, image, min_score)
+    thickness = _thickness(poses, person)
     if with_box:
-        sheet.rectangle(box, thickness)
-    limbs = [(a, b) for a, b in poses.skeleton.edge_index if shown[a] and shown[b]]
-    for a, b in limbs:  # every outline before any colour, so that limbs run into each other without a seam
-        sheet.line(xy[a], xy[b], thickness * 1.8, _DARK)
-    for a, b in limbs:
-        sheet.line(xy[a], xy[b], thickness, _colour(names[a], names[b]))
+        _draw_box(image, poses.boxes[person], thickness, _person_colour(poses, person))
+    limbs = [
+        (_Stroke(image, xy[a], xy[b], thickness * 1.8), _colour(names[a], names[b]))
+        for a, b in poses.skeleton.edge_index
+        if shown[a] and shown[b]
+    ]
+    for limb, _ in limbs:  # every outline before any colour, so that limbs run into each other without a seam
+        limb.paint(thickness * 1.8, _DARK)
+    for limb, colour in limbs:
+        limb.paint(thickness, colour)
     for k in np.flatnonzero(shown):
-        sheet.dot(xy[k], thickness * 2.4, _DARK)
-        sheet.dot(xy[k], thickness * 1.8, _LIGHT)
-        sheet.dot(xy[k], thickness * 1.1, _colour(names[k]))
+        dot = _Stroke(image, xy[k], xy[k], thickness * 2.4)
+        for width, colour in ((2.4, _DARK), (1.8, _LIGHT), (1.1, _colour(names[k]))):
+            dot.paint(thickness * width, colour)
     if with_scores:
         for k in np.flatnonzero(shown):
-            sheet.text(xy[k] + thickness * 1.3, f"{score[k]:.2f}", max(thickness * 2.6, 9.0))
-    sheet.put_back()
+            _write(image, xy[k] + thickness * 1.3, f"{poses.score[person, k]:.2f}", max(thickness * 2.2, 9.0))
 
 
-def _near(xy: Floats, image: Pixels) -> NDArray[np.bool_]:
-    """``(K,)``: which keypoints lie on the picture or at most its size beside it; never those that are NaN."""
-    size = np.array([image.shape[1], image.shape[0]])
-    return np.asarray(((xy > -size) & (xy < 2 * size)).all(1), dtype=np.bool_)
+def _draw_box(image: Pixels, box: Floats, thickness: float, colour: Colour) -> None:
+    limit = np.array([image.shape[1], image.shape[0]])
+    left, top, right, bottom = np.clip(box, np.tile(-limit, 2), np.tile(2 * limit, 2))
+    corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+    sides = [_Stroke(image, a, b, thickness) for a, b in zip(corners, np.roll(corners, -1, 0), strict=True)]
+    for width, of in ((thickness, _DARK), (thickness * 0.5, colour)):
+        for side in sides:
+            side.paint(width, of)
+
+
+def _draw_label(image: Pixels, poses: Poses, person: int, min_score: float, *, with_id: bool, with_score: bool) -> None:
+    """The person's id and mean score on a plate above the highest keypoint."""
+    shown = _shown(poses, person, image, min_score)
+    words = [f"{poses.ids[person]}"] if with_id and poses.ids is not None else []
+    words += [f"{poses.score[person].mean():.2f}"] if with_score else []
+    if not words or not shown.any():
+        return
+    thickness = _thickness(poses, person)
+    size = min(max(thickness * 3.4, 12.0), 0.5 * min(image.shape[:2]) + 4)
+    text = "  ".join(words)
+    left, top, right, bottom = _font(size).getbbox(text)
+    wide, high = right - left + 0.7 * size, bottom - top + 0.6 * size
+    x, y = poses.xy[person][shown][poses.xy[person][shown][:, 1].argmin()]
+    x = min(max(x, wide / 2), max(image.shape[1] - wide / 2, wide / 2))
+    y = max(y - thickness * 2.5 - high / 2, high / 2)
+    half = np.array([(wide - high) / 2, 0.0])
+    plate = _Stroke(image, np.array([x, y]) - half, np.array([x, y]) + half, high + 2)
+    plate.paint(high + 2, _DARK)
+    plate.paint(high, _person_colour(poses, person))
+    _write(image, np.array([x - (left + right) / 2, y - (top + bottom) / 2]), text, size, _DARK, outline=None)
+
+
+def _person_colour(poses: Poses, person: int) -> Colour:
+    return _LIGHT if poses.ids is None else _PERSONS[int(poses.ids[person]) % len(_PERSONS)]
 
 
 def _colour(*names: str) -> Colour:
@@ -89,46 +200,59 @@ def _colour(*names: str) -> Colour:
     return LEFT if left else RIGHT
 
 
-class _Sheet:
-    """A part of a picture, enlarged to draw on; averaged back, its lines are smooth and the rest is as it was."""
+class _Stroke:
+    """A line with round ends on a part of a picture; from a point to itself it is a dot."""
 
-    def __init__(self, image: Pixels, area: Floats, margin: float) -> None:
-        height, width = image.shape[:2]
-        left, top = (int(v) for v in np.clip(np.floor(area[:2] - margin), 0, (width - 1, height - 1)))
-        right, bottom = (int(v) for v in np.clip(np.ceil(area[2:] + margin) + 1, (left + 1, top + 1), (width, height)))
-        self._part = image[top:bottom, left:right]
-        self._scale = min(max(math.isqrt(_LARGEST_SHEET // (self._part.size // 3)), 1), 4)
-        self._origin = np.array([left, top])
-        enlarged = self._part.repeat(self._scale, 0).repeat(self._scale, 1)
-        self._sheet = Image.fromarray(enlarged)
-        self._draw = ImageDraw.Draw(self._sheet)
+    def __init__(self, image: Pixels, start: Floats, end: Floats, widest: float) -> None:
+        limit = np.array([image.shape[1], image.shape[0]])
+        low = np.clip(np.floor(np.minimum(start, end) - widest / 2 - 1), 0, limit).astype(int)
+        high = np.clip(np.ceil(np.maximum(start, end) + widest / 2 + 2), 0, limit).astype(int)
+        self._part = image[low[1] : high[1], low[0] : high[0]]
+        self._from_line = _distance(low, self._part.shape, start, end)
 
-    def line(self, start: Floats, end: Floats, width: float, colour: Colour) -> None:
-        """A line with round ends; points and width in pixels of the picture, as in every method."""
-        (x0, y0), (x1, y1) = self._at(start), self._at(end)
-        self._draw.line((x0, y0, x1, y1), colour, max(round(width * self._scale), 1))
-        self.dot(start, width, colour)
-        self.dot(end, width, colour)
+    def paint(self, width: float, colour: Colour) -> None:
+        """Covers what is at most half of ``width`` [px] from the line; pixels half covered are half painted."""
+        cover = np.clip(width / 2 + 0.5 - self._from_line, 0.0, 1.0)
+        rows = np.flatnonzero(cover.any(1))
+        if not len(rows):
+            return
+        rows = slice(rows[0], rows[-1] + 1)
+        part, cover = self._part[rows], cover[rows, :, None]
+        part[:] = np.rint(part + cover * (np.array(colour, np.float32) - part)).astype(np.uint8)
 
-    def dot(self, centre: Floats, diameter: float, colour: Colour) -> None:
-        x, y = self._at(centre)
-        radius = diameter * self._scale / 2
-        self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), colour)
 
-    def rectangle(self, box: Floats, thickness: float) -> None:
-        (x0, y0), (x1, y1) = self._at(box[:2]), self._at(box[2:])
-        for width, colour in ((thickness, _DARK), (thickness * 0.5, _LIGHT)):
-            half = width * self._scale / 2
-            self._draw.rectangle((x0 - half, y0 - half, x1 + half, y1 + half), None, colour, max(round(2 * half), 1))
+def _distance(low: NDArray[np.int64], shape: tuple[int, ...], start: Floats, end: Floats) -> NDArray[np.float32]:
+    """How far each pixel of a part that begins at ``low`` is from the line between two points [px]."""
+    x = np.arange(low[0], low[0] + shape[1], dtype=np.float32) - np.float32(start[0])
+    y = (np.arange(low[1], low[1] + shape[0], dtype=np.float32) - np.float32(start[1]))[:, None]
+    along_x, along_y = (np.float32(v) for v in end - start)
+    length = along_x * along_x + along_y * along_y
+    if length > 0:
+        share = np.clip((x * along_x + y * along_y) / length, 0.0, 1.0)
+        x, y = x - share * along_x, y - share * along_y
+    return np.sqrt(x * x + y * y)
 
-    def text(self, corner: Floats, text: str, height: float) -> None:
-        font = ImageFont.load_default(height * self._scale)
-        self._draw.text(self._at(corner), text, _LIGHT, font, stroke_width=height * self._scale / 8, stroke_fill=_DARK)
 
-    def put_back(self) -> None:
-        """Write what was drawn into the picture."""
-        self._part[:] = np.asarray(self._sheet.reduce(self._scale))
+@cache
+def _font(height: float) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(height)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    return font
 
-    def _at(self, xy: Floats) -> tuple[float, float]:
-        x, y = (xy - self._origin + 0.5) * self._scale - 0.5
-        return float(x), float(y)
+
+def _write(
+    image: Pixels, corner: Floats, text: str, height: float, colour: Colour = _LIGHT, outline: Colour | None = _DARK
+) -> None:
+    """Letters of a size, the first one's upper left at ``corner``."""
+    font = _font(round(height * 2) / 2)
+    stroke = 0 if outline is None else max(height / 8, 1.0)
+    x, y = (float(v) for v in corner)
+    left, top, right, bottom = font.getbbox(text, stroke_width=stroke)
+    limit = (image.shape[1], image.shape[0])
+    x0, y0 = (min(max(math.floor(v), 0), side) for v, side in zip((x + left, y + top), limit, strict=True))
+    x1, y1 = (min(max(math.ceil(v) + 1, 0), side) for v, side in zip((x + right, y + bottom), limit, strict=True))
+    if x0 >= x1 or y0 >= y1:
+        return
+    part = Image.fromarray(image[y0:y1, x0:x1])
+    ImageDraw.Draw(part).text((x - x0, y - y0), text, colour, font, stroke_width=stroke, stroke_fill=outline)
+    image[y0:y1, x0:x1] = np.asarray(part)

@@ -222,12 +222,12 @@ class Poses:
             import supervision
         except ImportError:
             raise ConfigError("to_supervision: needs supervision: pip install supervision") from None
-        data = {"box": self.boxes} | ({} if self.ids is None else {"id": self.ids})
+        data: dict[str, Any] = {"box": self.boxes} | ({} if self.ids is None else {"id": self.ids})
         return supervision.KeyPoints(
             xy=np.nan_to_num(self.xy).astype(np.float32),
             class_id=np.zeros(len(self), dtype=int),
             keypoint_confidence=self.score.astype(np.float32),
-            visible=np.isfinite(self.xy).all(2),
+            visible=np.asarray(np.isfinite(self.xy).all(2)),
             data=data,
         )
 

@@ -1,58 +1,56 @@
-"""Pictures and folders to poses on disk. One bad picture never stops the others."""
+"""Pictures, folders, videos and cameras to files. One that is bad never stops the others."""
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from itertools import groupby
 from pathlib import Path
 
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from .draw import draw_poses
 from .errors import DataError, SadinetError
 from .estimator import Estimator
-from .files import replacing
-from .images import read_image, write_image
-from .poses import Poses
-
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-"""Suffixes of the files taken from folders."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of one source.
-
-    Attributes:
-        source: The picture.
-        poses: The answer; None if it failed.
-        error: Why it failed; empty if it did not.
-        written: The files made.
-    """
-
-    source: Path
-    poses: Poses | None = None
-    error: str = ""
-    written: tuple[Path, ...] = ()
+from .film import predict_video
+from .images import write_image
+from .job import Job, Result, is_done
+from .results import Add, coco_results, json_lines, read_poses, table, write_json
+from .sources import Entry, Failure, Sources, find_entries
+from .streaming import Answer, stream_frames
+from .timing import Clock
 
 
-def find_pictures(sources: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
-    """Each picture with its place below the output folder: files themselves, folders with all below, in order.
+def predict_sources(
+    estimator: Estimator, sources: Sources, out: Path | None, job: Job, *, quiet: bool = True
+) -> Iterator[Result]:
+    """The poses in all sources, in order, written as they come.
+
+    A picture gets ``NAME.json`` and ``NAME.jpg``, a video ``NAME.jsonl`` and ``NAME.mp4``; see docs/results.md for the
+    rest. Folders are kept.
+
+    Args:
+        estimator: Finds them.
+        sources: See `sources.Sources`, those that have a name.
+        out: The folder for the files; None: nothing is written, and of videos there is a result for every frame.
+        job: What is wanted.
+        quiet: No progress bar.
 
     Raises:
-        DataError: If a source does not exist, or a folder has no pictures.
+        DataError: If a source does not exist or would be written over; nothing is predicted then.
+        ConfigError: If options make no sense together.
     """
-    for source in sources:
-        if source.is_dir():
-            found = sorted(p for p in source.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
-            if not found:
-                raise DataError(f"{source}: no pictures in this folder ({', '.join(PICTURES)})")
-            yield from ((path, path.relative_to(source)) for path in found)
-        elif source.exists():
-            yield source, Path(source.name)
+    entries = list(find_entries(sources))
+    nameless = [entry for entry in entries if entry.place is None]
+    if nameless:
+        raise DataError("what is written needs a name: give paths, and use Estimator.stream for arrays")
+    targets = _targets([entry.place for entry in entries if entry.place is not None], out)
+    _spare_sources(entries, targets, out, job)
+    for pictures, group in groupby(zip(entries, targets, strict=True), lambda pair: pair[0].kind == "picture"):
+        if pictures:
+            yield from _predict_pictures(estimator, list(group), out, job, quiet)
         else:
-            raise DataError(f"{source}: no such file or folder")
+            for entry, target in group:
+                yield from predict_video(estimator, entry, target, job, quiet=quiet)
 
 
 def predict_pictures(
@@ -65,7 +63,7 @@ def predict_pictures(
     min_score: float = 0.2,
     quiet: bool = True,
 ) -> Iterator[Result]:
-    """The poses in pictures, one result each, written as they come.
+    """`predict_sources` for pictures and folders of them, where persons are in given boxes or fill the pictures.
 
     Args:
         estimator: Finds them.
@@ -79,26 +77,90 @@ def predict_pictures(
     Raises:
         DataError: If a source does not exist or would be written over; nothing is predicted then.
     """
-    pictures = list(find_pictures(sources))
-    targets = _targets([place for _, place in pictures], out)
-    if draw:
-        _spare_sources([path for path, _ in pictures], targets)
-    for (path, _), target in zip(tqdm(pictures, desc="pictures", disable=quiet), targets, strict=True):
-        try:
-            image = read_image(path)
-            poses = replace(estimator.predict(image, boxes), source=str(path))
-            written: list[Path] = []
-            if target is not None:
-                if draw:
-                    written.append(_drawn(target))
-                    written[-1].parent.mkdir(parents=True, exist_ok=True)
-                    write_image(draw_poses(image, poses, min_score=min_score), written[-1])
-                written.append(target.with_name(target.name + ".json"))
-                with replacing(written[-1]) as file:
-                    file.write_text(json.dumps(poses.to_json(), indent=1) + "\n")
-            yield Result(path, poses, written=tuple(written))
-        except (SadinetError, OSError) as error:
-            yield Result(path, error=str(error))
+    save = frozenset({"img", "json"} if draw else {"json"})
+    job = Job(save, min_score, stream={"boxes": boxes, "detector": "none"})
+    return predict_sources(estimator, sources, out, job, quiet=quiet)
+
+
+def _predict_pictures(
+    estimator: Estimator, pairs: list[tuple[Entry, Path | None]], out: Path | None, job: Job, quiet: bool
+) -> Iterator[Result]:
+    suffixes = job.suffixes("picture")
+    done = [job.resume and target is not None and is_done(target, suffixes) for _, target in pairs]
+    todo = [entry for (entry, _), skip in zip(pairs, done, strict=True) if not skip]
+    smooth = None if job.smooth == "offline" else job.smooth
+    answers = stream_frames(estimator, todo, heatmaps=job.heatmaps, smooth=smooth, **job.stream)
+    with ExitStack() as stack:
+        stack.enter_context(closing(answers))
+        shared = [] if out is None else _shared(stack, pairs, out, estimator, job)
+        bar = stack.enter_context(tqdm(total=len(pairs), desc="pictures", unit="picture", disable=quiet))
+        for (entry, target), skip in zip(pairs, done, strict=True):
+            path = Path(entry.source)
+            if skip:
+                for poses in read_poses(_named(target, ".json")) if shared else ():
+                    for add in shared:
+                        add(poses)
+                yield Result(path, skipped=True, frames=0)
+            else:
+                answer = next(answers)
+                if isinstance(answer, Failure):
+                    yield Result(path, error=answer.error, frames=0)
+                else:
+                    yield _write_picture(path, answer, target, shared, job)
+                del answer
+            bar.update()
+
+
+def _write_picture(path: Path, answer: Answer, target: Path | None, shared: list[Add], job: Job) -> Result:
+    poses, clock = answer.poses, Clock(answer.poses.timing)
+    written: list[Path] = []
+    try:
+        if target is not None:
+            for suffix in job.suffixes("picture"):
+                file = _named(target, suffix)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                if suffix == ".jpg":
+                    drawn = job.draw(answer)
+                    clock.stop("draw")
+                    write_image(drawn, file)
+                else:
+                    write_json(poses, file)
+                clock.stop("write")
+                written.append(file)
+        for add in shared:
+            add(poses)
+        clock.stop("write")
+    except (SadinetError, OSError) as error:
+        return Result(path, error=str(error), frames=0)
+    return Result(path, poses, written=tuple(written), persons=len(poses), ms=clock.ms)
+
+
+def _shared(
+    stack: ExitStack, pairs: list[tuple[Entry, Path | None]], out: Path, estimator: Estimator, job: Job
+) -> list[Add]:
+    """What adds to the files that all pictures share."""
+    if not job.together():
+        return []
+    stems = [Path(entry.source).stem for entry, _ in pairs]
+    by_name = all(stem.isdecimal() for stem in stems) and len(set(map(int, stems))) == len(stems)
+    numbers = {
+        str(entry.source): int(Path(entry.source).stem) if by_name else i for i, (entry, _) in enumerate(pairs, 1)
+    }
+    adds: list[Add] = []
+    for suffix in job.together():
+        path = out / f"poses{suffix}"
+        if suffix == ".jsonl":
+            adds.append(stack.enter_context(json_lines(path)))
+        elif suffix == ".csv":
+            adds.append(stack.enter_context(table(path, estimator.skeleton)))
+        else:
+            adds.append(stack.enter_context(coco_results(path, lambda poses: numbers[str(poses.source)])))
+    return adds
+
+
+def _named(target: Path | None, suffix: str) -> Path:
+    assert target is not None  # there is an output folder
+    return target.with_name(target.name + suffix)
 
 
 def _targets(places: Sequence[Path], out: Path | None) -> list[Path | None]:
@@ -118,13 +180,14 @@ def _targets(places: Sequence[Path], out: Path | None) -> list[Path | None]:
     return list(targets)
 
 
-def _drawn(target: Path) -> Path:
-    return target.with_name(target.name + ".jpg")
-
-
-def _spare_sources(sources: Sequence[Path], targets: Iterable[Path | None]) -> None:
-    """Refuses to draw over a picture that is to be read."""
-    read = {source.resolve() for source in sources}
-    for target in targets:
-        if target is not None and _drawn(target).resolve() in read:
-            raise DataError(f"{_drawn(target)}: would be written over by its own drawing; name another output folder")
+def _spare_sources(entries: Sequence[Entry], targets: Sequence[Path | None], out: Path | None, job: Job) -> None:
+    """Refuses to write over what is to be read."""
+    if out is None:
+        return
+    read = {Path(entry.source).resolve() for entry in entries if entry.kind != "camera"}
+    files = [out / f"poses{suffix}" for suffix in job.together()]
+    for entry, target in zip(entries, targets, strict=True):
+        files += [_named(target, suffix) for suffix in job.suffixes(entry.kind)]
+    for file in files:
+        if file.resolve() in read:
+            raise DataError(f"{file}: would be written over by its own drawing; name another output folder")

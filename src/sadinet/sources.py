@@ -27,7 +27,8 @@ LIST = ".txt"
 
 Sources: TypeAlias = Any
 """A path to a picture, video, folder or list, a pattern (``"holiday/*.jpg"``), the number of a camera, a picture's
-bytes, a Pillow image, an array ``(H, W, 3)`` or a stack ``(T, H, W, 3)``, a `Frame`, or an iterable of these."""
+bytes, a Pillow image, an array ``(H, W, 3)`` or a stack ``(T, H, W, 3)``, a `Frame`, an `Entry`, an open `VideoReader`,
+or an iterable of these."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _AHEAD = 4  # frames that wait decoded
@@ -84,6 +85,8 @@ class Entry:
     @property
     def name(self) -> str | None:
         """What it is called."""
+        if isinstance(self.source, VideoReader):
+            return self.source.name
         if self.kind == "camera":
             return f"camera {self.source}"
         return str(self.source) if isinstance(self.source, (str, Path)) else None
@@ -98,6 +101,10 @@ def find_entries(sources: Sources) -> Iterator[Entry]:
     """
     if isinstance(sources, (str, Path)):
         yield from _find(sources)
+    elif isinstance(sources, Entry):
+        yield sources
+    elif isinstance(sources, VideoReader):
+        yield Entry("camera" if sources.live else "video", sources)
     elif isinstance(sources, int):
         yield Entry("camera", sources, Path(f"camera{sources}"))
     elif isinstance(sources, np.ndarray) and sources.ndim == 4:
@@ -165,7 +172,7 @@ def read_frames(sources: Sources, *, ahead: int = _AHEAD) -> Iterator[Frame | Fa
     Raises:
         DataError: As `find_entries`; frames before it are given.
     """
-    live = isinstance(sources, int) or (isinstance(sources, str) and sources.isdecimal() and not Path(sources).exists())
+    live = isinstance(sources, (str, int, Entry, VideoReader)) and next(find_entries(sources)).kind == "camera"
     return read_ahead(_all_frames(sources), depth=1 if live else ahead, newest=live)
 
 
@@ -180,6 +187,8 @@ def read_entry(entry: Entry) -> Iterator[Frame | Failure]:
     try:
         if entry.kind == "picture":
             yield _read_picture(entry.source, name)
+        elif isinstance(entry.source, VideoReader):
+            yield from video_frames(entry.source)  # whoever opened it closes it
         else:
             with VideoReader(entry.source) as video:
                 yield from video_frames(video)

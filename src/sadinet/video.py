@@ -96,9 +96,9 @@ class VideoReader:
         if self._stream.frames:
             return int(self._stream.frames)
         if self._stream.duration:
-            return round(self._stream.duration * self.time_base * self.rate)
+            return round(float(self._stream.duration * self.time_base * self.rate))
         if self._container.duration and not self.live:
-            return round(self._container.duration / 1_000_000 * self.rate)
+            return round(float(self._container.duration / 1_000_000 * self.rate))
         return None
 
     def __iter__(self) -> Iterator[tuple[Pixels, float]]:
