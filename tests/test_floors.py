@@ -39,6 +39,7 @@ FLOORS: dict[str, float] = {
     "smooth": 3,
     "track": 3,
     "persons": 3.2,
+    "following": 3.3,
     "streaming": 3.4,
     "estimator": 3.5,
     "checkpoint": 4,

@@ -67,7 +67,7 @@ def draw_poses(
 
 
 def draw_heatmaps(
-    image: Pixels, heatmaps: Iterable[tuple[Crop, NDArray[np.float32]]], *, opacity: float = 0.75
+    image: Pixels, heatmaps: Iterable[tuple[Crop, NDArray[np.float32]]], *, opacity: float = 0.9
 ) -> Pixels:
     """A copy of ``image``, paler, with glowing heatmaps over it: where several persons' overlap, the highest counts.
 
@@ -104,10 +104,10 @@ def draw_heatmaps(
     heat = np.clip(heat, 0.0, 1.0)
     steps = np.linspace(0, 1, len(_HEAT))
     table = np.stack([np.interp(np.linspace(0, 1, 256), steps, channel) for channel in np.array(_HEAT).T], -1)
-    alpha = (opacity * np.sqrt(heat))[..., None]  # the root shows weak second places too
+    alpha = (opacity * heat**0.75)[..., None]  # weak second places are to be seen too
     pale = 0.4 * image + 0.6 * image.mean(2, keepdims=True)  # colours would compete
     mixed = pale * (0.75 * (1 - alpha)) + table[(heat * 255).astype(np.uint8)] * alpha
-    return np.rint(mixed).astype(np.uint8)
+    return np.asarray(np.rint(mixed), np.uint8)
 
 
 def _far_to_near(poses: Poses) -> list[int]:
@@ -216,8 +216,8 @@ class _Stroke:
         rows = np.flatnonzero(cover.any(1))
         if not len(rows):
             return
-        rows = slice(rows[0], rows[-1] + 1)
-        part, cover = self._part[rows], cover[rows, :, None]
+        reached = slice(rows[0], rows[-1] + 1)
+        part, cover = self._part[reached], cover[reached, :, None]
         part[:] = np.rint(part + cover * (np.array(colour, np.float32) - part)).astype(np.uint8)
 
 
@@ -228,9 +228,9 @@ def _distance(low: NDArray[np.int64], shape: tuple[int, ...], start: Floats, end
     along_x, along_y = (np.float32(v) for v in end - start)
     length = along_x * along_x + along_y * along_y
     if length > 0:
-        share = np.clip((x * along_x + y * along_y) / length, 0.0, 1.0)
-        x, y = x - share * along_x, y - share * along_y
-    return np.sqrt(x * x + y * y)
+        share = np.clip((x * along_x + y * along_y) / length, 0.0, 1.0, dtype=np.float32)
+        return np.hypot(x - share * along_x, y - share * along_y)
+    return np.hypot(x, y)
 
 
 @cache

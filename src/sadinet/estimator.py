@@ -17,6 +17,7 @@ from torch import Tensor
 from .detect import Detector
 from .errors import ConfigError
 from .experiment import Experiment
+from .following import Answer, Found, Smoothing
 from .geometry import BOX_MARGIN, Crop, Floats, apply, checked_boxes, image_to_crop, invert, whole_image
 from .heatmaps import decode, unmirror
 from .images import Source, read_image, warp
@@ -24,7 +25,7 @@ from .model.network import STRIDE, SadiNet
 from .persons import Boxes
 from .poses import Poses
 from .sources import Failure, Sources
-from .streaming import Answer, Found, Smoothing, stream_frames
+from .streaming import stream_frames
 from .timing import Clock
 
 SIX_SCALES = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)

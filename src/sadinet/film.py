@@ -13,12 +13,13 @@ from tqdm import tqdm
 from .errors import DataError, SadinetError
 from .estimator import Estimator
 from .files import replacing
+from .following import Answer
 from .job import Job, Result, is_done
 from .recording import VideoWriter
 from .results import Add, coco_results, json_lines, table
 from .smooth import smooth_persons
 from .sources import Entry, Failure, Frame, video_frames
-from .streaming import Answer, stream_frames
+from .streaming import stream_frames
 from .timing import Clock, total
 from .video import VideoReader
 

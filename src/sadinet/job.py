@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from .draw import draw_heatmaps, draw_poses
 from .errors import ConfigError
+from .following import Answer
 from .images import Pixels
 from .poses import Poses
-from .streaming import Answer
 from .timing import total
 
 SAVE = ("img", "json", "jsonl", "csv", "coco", "video")

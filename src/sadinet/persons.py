@@ -1,7 +1,7 @@
 """Where to look for persons in each frame: given boxes, a detector, boxes between two detections, or everywhere."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
@@ -185,8 +185,3 @@ def boxes_between(start: Place, end: Place, frame: Frame) -> Floats:
     near, matched = (start, {a for a, _ in pairs}) if share < 0.5 else (end, {b for _, b in pairs})
     boxes += [box for i, box in enumerate(near.boxes) if i not in matched]
     return np.array(boxes, dtype=np.float64).reshape(-1, 4)
-
-
-def place_all(frames: Iterable[Frame | Failure], finder: Finder) -> Iterator[Place | Failure]:
-    """Every frame by itself."""
-    return (item if isinstance(item, Failure) else finder.place(item) for item in frames)

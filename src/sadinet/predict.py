@@ -12,11 +12,12 @@ from tqdm import tqdm
 from .errors import DataError, SadinetError
 from .estimator import Estimator
 from .film import predict_video
+from .following import Answer
 from .images import write_image
 from .job import Job, Result, is_done
 from .results import Add, coco_results, json_lines, read_poses, table, write_json
 from .sources import Entry, Failure, Sources, find_entries
-from .streaming import Answer, stream_frames
+from .streaming import stream_frames
 from .timing import Clock
 
 

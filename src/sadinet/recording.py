@@ -156,7 +156,7 @@ class _Sound:
         while True:
             if self._next is None:
                 self._next = next(self._packets, None)
-            if self._next is None or float(self._next.pts * self._next.time_base) > until:
+            if self._next is None or float(self._next.dts * self._next.time_base) > until:
                 return
             self._next.stream = self.stream
             self._target.mux(self._next)

@@ -4,52 +4,27 @@
 """
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Protocol
 
 from .ahead import read_ahead
 from .detect import Detector
 from .errors import ConfigError
-from .geometry import Crop, Floats
+from .following import Answer, Follower, Found, Smoothing
+from .geometry import Crop
 from .images import Pixels
-from .persons import Boxes, Finder, Place, choose_detector, place_persons
+from .persons import DETECT_EVERY, Boxes, Finder, Place, choose_detector, place_persons
 from .poses import Poses
 from .skeleton import Skeleton
-from .smooth import OneEuroFilter
 from .sources import Failure, Frame, Sources, read_frames
-from .timing import Clock, total
-from .track import Tracker, follow_boxes
-
-Smoothing: TypeAlias = Literal["none", "one-euro"]
+from .timing import Clock
+from .track import follow_boxes
 
 _PENDING_BYTES = 64_000_000  # of pixels that wait for a batch to fill
 _PLACED_AHEAD = 2  # frames whose persons are found while the network works
-_INTERVAL = 1 / 30  # from frame to frame where no times are known [s]
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What the network says of one person.
-
-    Attributes:
-        xy: ``(K, 2)`` [image px].
-        score: ``(K,)`` in [0, 1].
-        crop: What the heatmap shows.
-        heatmap: ``(h, w)``, at each place the highest of the K heatmaps; None if not asked for.
-        ms: The person's share of the time, by stage.
-    """
-
-    xy: Floats
-    score: Floats
-    crop: Crop
-    heatmap: NDArray[np.float32] | None = None
-    ms: Mapping[str, float] = field(default_factory=dict)
 
 
 class Network(Protocol):
@@ -70,21 +45,6 @@ class Network(Protocol):
     ) -> Iterator[list[Found]]:
         """For each batch what is found, one batch late."""
         ...
-
-
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """A frame and the poses on it.
-
-    Attributes:
-        frame: The picture.
-        poses: The persons.
-        found: What the network said of each, before smoothing.
-    """
-
-    frame: Frame
-    poses: Poses
-    found: tuple[Found, ...] = ()
 
 
 def stream_frames(
@@ -123,7 +83,7 @@ def stream_frames(
     if smooth not in (None, "none", "one-euro"):
         raise ConfigError(f"smooth={smooth!r}: give 'one-euro' or 'none'")
     finder = Finder(boxes, choose_detector(detector) if boxes is None else None, max_persons)
-    follower = _Follower(network.skeleton, track, smooth)
+    follower = Follower(network.skeleton, track, smooth)
     frames = read_frames(source)
     return _begin(network, frames, finder, follower, detect_every, heatmaps)
 
@@ -132,7 +92,7 @@ def _begin(
     network: Network,
     frames: Iterator[Frame | Failure],
     finder: Finder,
-    follower: "_Follower",
+    follower: Follower,
     every: int | None,
     heatmaps: bool,
 ) -> Generator[Answer | Failure]:
@@ -156,7 +116,7 @@ def _filed(
     network: Network,
     frames: Generator[Frame | Failure],
     finder: Finder,
-    follower: "_Follower",
+    follower: Follower,
     every: int | None,
     heatmaps: bool,
 ) -> Generator[Answer | Failure]:
@@ -177,7 +137,7 @@ def _live(
     network: Network,
     frames: Generator[Frame | Failure],
     finder: Finder,
-    follower: "_Follower",
+    follower: Follower,
     every: int | None,
     heatmaps: bool,
 ) -> Generator[Answer | Failure]:
@@ -189,7 +149,7 @@ def _live(
             yield item
             continue
         since += 1
-        if last is not None and len(last) and finder.detects and since < (every or 5):
+        if last is not None and len(last) and finder.detects and since < (every or DETECT_EVERY):
             clock = Clock()
             height, width = item.pixels.shape[:2]
             boxes, _ = follow_boxes(
@@ -207,7 +167,7 @@ def _live(
         size = network.batch_size
         for batch in network.answers((persons[i : i + size] for i in range(0, len(persons), size)), heatmaps=heatmaps):
             pending.found.extend(batch)
-        answer = follower.finish(pending)
+        answer = follower.finish(place, pending.found)
         last = answer.poses
         yield answer
 
@@ -265,54 +225,7 @@ def _hand_out(batch: list[Found], waiting: deque[_Pending | Failure]) -> None:
                 item.found.append(found)
 
 
-def _finished(waiting: deque[_Pending | Failure], follower: "_Follower") -> Iterator[Answer | Failure]:
+def _finished(waiting: deque[_Pending | Failure], follower: Follower) -> Iterator[Answer | Failure]:
     while waiting and (isinstance(waiting[0], Failure) or not waiting[0].missing):
         item = waiting.popleft()
-        yield item if isinstance(item, Failure) else follower.finish(item)
-
-
-class _Follower:
-    """Makes poses of what was found: gives ids and smooths, from the first frame of a video to its last."""
-
-    def __init__(self, skeleton: Skeleton, track: bool | None, smooth: Smoothing | None) -> None:
-        self._skeleton, self._track, self._smooth = skeleton, track, smooth
-        self._source: str | None = None
-        self._time: float | None = None
-        self._tracker: Tracker | None = None
-        self._filter: OneEuroFilter | None = None
-
-    def finish(self, pending: _Pending) -> Answer:
-        place, found = pending.place, pending.found
-        frame, k = place.frame, len(self._skeleton)
-        clock = Clock()
-        xy = np.stack([f.xy for f in found]) if found else np.zeros((0, k, 2))
-        score = np.stack([f.score for f in found]) if found else np.zeros((0, k))
-        ids = None
-        if frame.time is not None if self._track is None else self._track:
-            xy, ids = self._follow(frame, place.boxes, xy, score)
-            clock.stop("track")
-        height, width = frame.pixels.shape[:2]
-        ms = total({"read": frame.read_ms}, place.ms, *(f.ms for f in found), clock.ms)
-        poses = Poses(
-            *(xy, score, place.boxes, self._skeleton, (width, height), frame.source),
-            ids=ids,
-            frame=frame.index,
-            time=frame.time,
-            timing=ms,
-        )
-        return Answer(frame, poses, tuple(found))
-
-    def _follow(self, frame: Frame, boxes: Floats, xy: Floats, score: Floats) -> tuple[Floats, NDArray[np.int64]]:
-        time = frame.time
-        new = self._tracker is None or frame.source != self._source or frame.index == 0
-        if time is None:
-            time = 0.0 if new or self._time is None else self._time + _INTERVAL
-        if new:
-            self._tracker, self._filter = Tracker(self._skeleton), OneEuroFilter()
-        assert self._tracker is not None
-        assert self._filter is not None
-        self._source, self._time = frame.source, time
-        ids = self._tracker.update(boxes, xy, score, time=time)
-        if self._smooth != "none":
-            xy = self._filter.update(xy, score, boxes, ids, time=time)
-        return xy, ids
+        yield item if isinstance(item, Failure) else follower.finish(item.place, item.found)
