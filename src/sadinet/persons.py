@@ -29,7 +29,7 @@ NO_DETECTOR = "none"
 Boxes: TypeAlias = ArrayLike | Mapping[str, Floats]
 """The same boxes ``(P, 4)`` for all pictures, or those of each by its name as from `boxes.read_boxes`."""
 
-_SAME = 0.3  # overlap from which two boxes of two detections are one person
+_SAME = 0.2  # overlap of the squares around them from which two boxes of two detections are one person
 _log = logging.getLogger(__name__)
 
 
@@ -179,9 +179,17 @@ def boxes_between(start: Place, end: Place, frame: Frame) -> Floats:
     """
     begin, stop, now = (float(f.time or 0.0) for f in (start.frame, end.frame, frame))
     share = (now - begin) / (stop - begin) if stop > begin else 0.0
-    alike = overlap(start.boxes, end.boxes)
+    alike = overlap(_squares(start.boxes), _squares(end.boxes))  # a runner leaves a box within a few frames
     pairs = [(a, b) for a, b in zip(*linear_sum_assignment(alike, maximize=True), strict=True) if alike[a, b] > _SAME]
     boxes = [(1 - share) * start.boxes[a] + share * end.boxes[b] for a, b in pairs]
     near, matched = (start, {a for a, _ in pairs}) if share < 0.5 else (end, {b for _, b in pairs})
     boxes += [box for i, box in enumerate(near.boxes) if i not in matched]
     return np.array(boxes, dtype=np.float64).reshape(-1, 4)
+
+
+def _squares(boxes: Floats) -> Floats:
+    """The squares ``(P, 4)`` around boxes."""
+    corners = boxes.reshape(-1, 2, 2)
+    half = (corners[:, 1] - corners[:, 0]).max(1, keepdims=True) / 2
+    centre = corners.mean(1)
+    return np.concatenate([centre - half, centre + half], axis=1)
