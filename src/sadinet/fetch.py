@@ -159,7 +159,7 @@ def fetch(
         reason = getattr(error, "reason", "") or str(error) or type(error).__name__
         code = f"{error.code} " if isinstance(error, urllib.error.HTTPError) else ""
         raise CheckpointError(
-            f"{wanted.url}: cannot be fetched ({code}{reason}); where there is no network, put the file at {target}"
+            f"{wanted.url}: cannot be fetched ({code}{reason}); or get it otherwise and put it at {target}"
         ) from error
     with replacing(_note(target)) as note:
         note.write_text(f"{wanted.sha256}  {target.name}\n", "ascii")
@@ -199,7 +199,7 @@ def _copy(
         if progress:
             progress(done, total)
     if max(done, total or 0) > max_bytes:
-        raise CheckpointError(f"{url}: more than {max_bytes} bytes; raise the limit if you trust it")
+        raise CheckpointError(f"{url}: more than {max_bytes} bytes; allow more (--max-mb) if you trust it")
     if total is not None and done < total:
         raise CheckpointError(f"{url}: cut short after {done} of {total} bytes; try again")
 
