@@ -240,9 +240,16 @@ class TestFollow:
         boxes, keep = self.follow([xy], score, [[0, 0, 900, 600]], margin=1.2)
         assert keep.tolist() == [True]
         np.testing.assert_allclose(boxes, [[240, 130, 360, 370]])
-        score[0, :7] = 0.1  # half of the keypoints are missing: half of the box stays as it was
-        boxes, _ = self.follow([xy], score, [[0, 0, 900, 600]], margin=1.0)
-        np.testing.assert_allclose(boxes, [[130, 130, 585, 435]])
+        score[0, 2:9] = 0.1  # half of the keypoints are missing: what is left is 100 x 200 px
+        boxes, _ = self.follow([xy], score, [[240, 100, 540, 700]])
+        np.testing.assert_allclose(boxes, [[240, 100, 540, 700]])  # large enough and around them: stays
+        boxes, _ = self.follow([xy], score, [[270, 0, 570, 330]])
+        np.testing.assert_allclose(boxes, [[250, 20, 550, 350]])  # moves 20 px to the left and down
+        boxes, _ = self.follow([xy], score, [[270, 0, 310, 330]])
+        np.testing.assert_allclose(boxes, [[250, 20, 350, 350]])  # and is as wide as needed
+        score[0, 3:9] = 0.5  # 1 / 14 of them is missing: known to 5 / 7
+        boxes, _ = self.follow([xy], score, [[240, 100, 540, 800]], margin=1.0)
+        np.testing.assert_allclose(boxes, [[(5 * 250 + 2 * 240) / 7, 950 / 7, (5 * 350 + 2 * 540) / 7, 3350 / 7]])
 
     def test_a_still_person_keeps_the_box(self):
         here = walker(300, 0)
