@@ -174,7 +174,7 @@ def decode(raw: Floats, cells: Floats) -> Floats:
     The centre is an offset from the cell's corner and the size a logarithm, both in strides.
     """
     stride = cells[:, 2:]
-    with np.errstate(over="ignore"):  # absurdly large is cut to the picture
+    with np.errstate(over="ignore"):  # what is infinite is left out later
         return np.concatenate([(raw[:, :2] + cells[:, :2]) * stride, np.exp(raw[:, 2:]) * stride], axis=1)
 
 

@@ -157,9 +157,12 @@ def fetch(
                 )
     except (OSError, http.client.HTTPException) as error:  # URLError and HTTPError are OSErrors
         reason = getattr(error, "reason", "") or str(error) or type(error).__name__
-        code = f"{error.code} " if isinstance(error, urllib.error.HTTPError) else ""
+        code = ""
+        if isinstance(error, urllib.error.HTTPError):
+            code = f"{error.code} "
+            error.close()
         raise CheckpointError(
-            f"{wanted.url}: cannot be fetched ({code}{reason}); where there is no network, put the file at {target}"
+            f"{wanted.url}: cannot be fetched ({code}{reason}); try again, or put the file itself at {target}"
         ) from error
     with replacing(_note(target)) as note:
         note.write_text(f"{wanted.sha256}  {target.name}\n", "ascii")
@@ -199,7 +202,7 @@ def _copy(
         if progress:
             progress(done, total)
     if max(done, total or 0) > max_bytes:
-        raise CheckpointError(f"{url}: more than {max_bytes} bytes; raise the limit if you trust it")
+        raise CheckpointError(f"{url}: more than {max_bytes} bytes; allow more (--max-mb) if you trust it")
     if total is not None and done < total:
         raise CheckpointError(f"{url}: cut short after {done} of {total} bytes; try again")
 
@@ -225,5 +228,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        _check_url(newurl, only_https=req.full_url.startswith("https:"))
+        try:
+            _check_url(newurl, only_https=req.full_url.startswith("https:"))
+        except ConfigError:
+            fp.close()
+            raise
         return super().redirect_request(req, fp, code, msg, headers, newurl)

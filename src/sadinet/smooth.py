@@ -31,8 +31,8 @@ class OneEuroFilter:
 
     A low-pass filter of first order whose cutoff is ``min_cutoff + beta * speed`` [Hz]. Speed is the length of the
     velocity, itself smoothed, in sizes of the person per second; so near and far persons are treated alike, and so
-    are all directions. A keypoint in even motion lags by speed / (2 pi cutoff), always less than 1 / (2 pi beta) sizes:
-    2.3 % of the size by default.
+    are all directions. A keypoint in even motion lags by speed / (2 pi cutoff), always less than 1 / (2 pi beta) sizes,
+    1.6 % of the size by default, if it is sure.
 
     How far a keypoint moves what is known is multiplied by ``score / sure`` where that is less than 1.
 
@@ -52,10 +52,10 @@ class OneEuroFilter:
     def __init__(
         self,
         *,
-        min_cutoff: float = 1.5,
-        beta: float = 7.0,
-        speed_cutoff: float = 1.0,
-        sure: float = 0.5,
+        min_cutoff: float = 1.0,
+        beta: float = 10.0,
+        speed_cutoff: float = 2.0,
+        sure: float = 0.3,
         max_gap: float = 0.5,
     ) -> None:
         options = (min_cutoff, speed_cutoff, sure, max_gap)
@@ -112,7 +112,7 @@ class OneEuroFilter:
         return points
 
     def _step(self, state: _State, xy: Floats, score: Floats, size: float, time: float) -> Floats:
-        found = np.isfinite(xy).all(-1)
+        found: NDArray[np.bool_] = np.asarray(np.isfinite(xy).all(-1))
         fresh = found & ~(time - state.time <= self.max_gap)  # written so that NaN, never seen, is fresh
         state.xy[fresh], state.raw[fresh], state.speed[fresh] = xy[fresh], xy[fresh], 0.0
         known = found & ~fresh
@@ -127,7 +127,7 @@ class OneEuroFilter:
         return np.where(found[:, None], state.xy, np.nan)
 
 
-def smooth_track(xy: ArrayLike, score: ArrayLike, times: ArrayLike, *, width: float = 0.06) -> Floats:
+def smooth_track(xy: ArrayLike, score: ArrayLike, times: ArrayLike, *, width: float = 0.04) -> Floats:
     """One person's keypoints, smoothed afterwards and without lag.
 
     At each time a straight line is fitted to what lies around it, weighted by score and by a Gaussian in time; its
@@ -157,7 +157,7 @@ def smooth_track(xy: ArrayLike, score: ArrayLike, times: ArrayLike, *, width: fl
         )
     if not 0 < width < np.inf:
         raise ConfigError(f"smoothing: width {width} s; give a positive one")
-    found = np.isfinite(points).all(-1)
+    found: NDArray[np.bool_] = np.asarray(np.isfinite(points).all(-1))
     weight = np.where(found, np.nan_to_num(scores) + 1e-6, 0.0)  # where all scores are 0 they still count alike
     values = np.where(found[..., None], points, 0.0)
     # Sums of weight, of time and of squared time; of xy and of time times xy.
@@ -185,7 +185,7 @@ def smooth_persons(
     ids: Sequence[ArrayLike],
     times: ArrayLike,
     *,
-    width: float = 0.06,
+    width: float = 0.04,
 ) -> list[Floats]:
     """The keypoints of all persons of a video, each smoothed by `smooth_track`.
 

@@ -19,6 +19,8 @@ MEMORY = 0.1
 
 _BODY_SHARE = 0.53  # of its box, the area of a person: what COCO's annotations give on average
 
+_MISSING = 0.25  # the share of missing keypoints from which on the others do not tell how large a person is
+
 
 @dataclass
 class _Track:
@@ -169,15 +171,16 @@ def follow_boxes(
     skeleton: Skeleton,
     image_size: tuple[int, int],
     min_score: float = 0.2,
-    gone: float = 0.15,
+    gone: float = 0.1,
     same: float = 0.85,
     margin: float = 1.1,
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Boxes for the next frame from this frame's poses, for frames without detection.
 
-    A box is that of the keypoints with at least ``min_score``, ``margin`` times as large around its centre; as far as
-    keypoints are missing, it keeps the place and size that it had. Left out are persons whose mean score says that
-    nobody is there, whose box has left the picture, and the less sure of two that have become the same.
+    Where all keypoints have ``min_score``, the box is theirs, ``margin`` times as large around its centre. Where a
+    quarter or more have not, the box keeps its size, which the others cannot tell, and moves as little as makes it hold
+    them; it grows if they need more. Between, it is between. Left out are persons whose mean score says that nobody is
+    there, whose box has left the picture, and the less sure of two that have become the same.
 
     Args:
         xy: ``(P, K, 2)`` [image px].
@@ -201,10 +204,7 @@ def follow_boxes(
     following = places.copy()
     for person, (at, sure) in enumerate(zip(points, seen, strict=True)):
         if sure.any():
-            tight = bounding_box(at[sure]).reshape(2, 2)
-            grown = tight.mean(0) + np.outer([-0.5, 0.5], (tight[1] - tight[0]) * margin)
-            share = sure.mean()
-            following[person] = share * grown.ravel() + (1 - share) * places[person]
+            following[person] = _follow_box(places[person], bounding_box(at[sure]), sure.mean(), margin)
     limit = np.array(image_size) - 0.5
     there = (following[:, :2] < limit).all(1) & (following[:, 2:] > -0.5).all(1)
     there &= (following[:, :2] < following[:, 2:]).all(1)
@@ -216,6 +216,17 @@ def follow_boxes(
             keep &= ~alike[person]
             keep[person] = True
     return following[keep], keep
+
+
+def _follow_box(box: Floats, tight: Floats, share: float, margin: float) -> Floats:
+    """The next box of who was in ``box`` and of whose keypoints a ``share`` has been seen, within ``tight``."""
+    low, high = tight.reshape(2, 2)
+    shift = np.minimum(low - box[:2], 0) + np.maximum(high - box[2:], 0)
+    holding = np.concatenate([np.minimum(box[:2] + shift, low), np.maximum(box[2:] + shift, high)])
+    fitting = np.tile((low + high) / 2, 2) + np.concatenate([low - high, high - low]) * margin / 2
+    known = max(0.0, 1 - (1 - share) / _MISSING)
+    following: Floats = known * fitting + (1 - known) * holding
+    return following
 
 
 def _moved(track: _Track, now: float) -> Floats:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import SadinetError
-from . import data, evaluate, models, predict, train
+from . import data, evaluate, fetch, models, predict, train
 
 _EPILOG = """\
 examples:
@@ -60,5 +60,6 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_score(commands)
     models.add_export(commands)
     models.add_models(commands)
+    fetch.add(commands)
     data.add(commands)
     return parser
