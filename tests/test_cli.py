@@ -216,6 +216,78 @@ class TestPredict:
         assert "skipped" in err
 
 
+class TestPredictMore:
+    WEIGHTS = ("--weights", "net.safetensors", "--no-flip", "-q")
+
+    def test_boxes_from_a_file_and_tables(self, run, tmp_path):
+        (tmp_path / "boxes.csv").write_text("file,x0,y0,x1,y1\ngood.png,3,4,30,50\ngood.png,5,5,39,59\n")
+        words = (*self.WEIGHTS, "--boxes", tmp_path / "boxes.csv", "--save", "csv,jsonl", "--out", tmp_path / "out")
+        assert run("predict", "good.png", *words) == (0, "", "")
+        poses = Poses.from_json(json.loads((tmp_path / "out" / "poses.jsonl").read_text()))
+        np.testing.assert_array_equal(poses.boxes, [[3, 4, 30, 50], [5, 5, 39, 59]])
+        assert len((tmp_path / "out" / "poses.csv").read_text().splitlines()) == 3
+
+    def test_resume(self, run, tmp_path):
+        words = ("predict", "good.png", *self.WEIGHTS, "--out", tmp_path, "--detector", "none", "--resume")
+        assert run(*words)[1] == f"{tmp_path / 'good.jpg'} {tmp_path / 'good.json'}\n"
+        assert run(*words) == (0, "", "")
+
+    def test_a_video_and_a_camera_that_is_not_there(self, run, tmp_path):
+        pytest.importorskip("av")
+        from .videos import walkers, write_video
+
+        write_video(tmp_path / "x.mp4", walkers(3, (64, 48))[0])
+        words = (*self.WEIGHTS, "--detector", "none", "--out", tmp_path / "out")
+        code, out, err = run("predict", tmp_path / "x.mp4", "77", *words)
+        assert code == 1
+        assert out == f"{tmp_path / 'out' / 'x.mp4'} {tmp_path / 'out' / 'x.jsonl'}\n"
+        assert "sadinet: skipped: camera 77: cannot be opened" in err
+        code, out, err = run("predict", tmp_path / "x.mp4", *words, "--json", "--track")
+        lines = [json.loads(line) for line in out.splitlines()]
+        assert (code, err) == (0, "")
+        assert [(line["frame"], line["people"][0]["id"]) for line in lines] == [(0, 0), (1, 0), (2, 0)]
+
+    def test_a_damaged_video_is_done_in_part(self, run, tmp_path):
+        pytest.importorskip("av")
+        from .videos import break_middle, walkers, write_video
+
+        break_middle(write_video(tmp_path / "x.mp4", walkers(60)[0]))
+        words = (*self.WEIGHTS, "--detector", "none", "--out", tmp_path / "out", "--save", "json")
+        code, _, err = run("predict", tmp_path / "x.mp4", *words)
+        assert code == 1
+        assert "x.mp4: " in err
+        assert "damaged packets were left out" in err
+
+    def test_the_device_the_detector_and_a_summary_are_told(self, run, tmp_path, caplog):
+        caplog.set_level("INFO")
+        assert run("predict", "good.png", *self.WEIGHTS, "--detector", "none", "--out", tmp_path)[0] == 0
+        assert "net.safetensors on cpu (1 scale); persons: whole pictures" in caplog.text
+        assert "1 pictures and frames with 1 persons in " in caplog.text
+        assert "seconds by stage" in caplog.text
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (("--save", "gif"), "cannot save gif"),
+            (("--detector", "gone.onnx"), "detector 'gone.onnx'"),
+            (("--boxes", "gone.csv"), "gone.csv: no such file"),
+            (("--smooth", "offline", "--heatmaps"), "offline smoothing"),
+            (("--max-persons", "0"), "count from 1"),
+            (("--no-track", "--smooth", "one-euro"), "who is who"),
+        ],
+    )
+    def test_nonsense_is_told(self, run, words, message):
+        code, out, err = run("predict", "good.png", *self.WEIGHTS, *words)
+        assert (code, out) == (2, "")
+        assert message in err
+        assert err.startswith("sadinet: ")
+
+    def test_an_address_is_refused(self, run):
+        code, _, err = run("predict", "https://example.org/x.jpg", *self.WEIGHTS)
+        assert code == 2
+        assert "nothing is downloaded here" in err
+
+
 class TestOthers:
     def test_evaluate_prints_a_table_markdown_or_json(self, run):
         words = ("evaluate", "net.safetensors", "--dataset", "toy", "--data", ".", "--split", "val", "--no-flip", "-q")

@@ -1,9 +1,12 @@
 """Stick figures: the right colour in the right place, and nothing else touched."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from sadinet.draw import LEFT, MIDDLE, RIGHT, draw_poses
+from sadinet.draw import LEFT, MIDDLE, RIGHT, draw_heatmaps, draw_poses
+from sadinet.geometry import Crop, apply, image_to_crop, invert
 from sadinet.poses import Poses
 from sadinet.skeleton import LSP
 
@@ -137,3 +140,74 @@ def test_tiny_pictures_are_drawn_on_too(size):
     drawn = draw_poses(image, posed(xy, size=size), boxes=True, scores=True)
     assert drawn.shape == image.shape
     assert drawn.any()
+
+
+def heat(side=32, at=(8, 20)):
+    """A heatmap with one peak at (column, row)."""
+    y, x = np.mgrid[:side, :side]
+    return np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / 8).astype(np.float32)
+
+
+class TestIds:
+    def test_each_has_a_plate_of_its_own_colour_above_the_head(self):
+        image = np.full((260, 420, 3), 128, np.uint8)
+        two = posed(np.add(PERSON, (20, 50)), np.add(PERSON, (220, 50)), size=(420, 260))
+        plain = draw_poses(image, two)
+        told = draw_poses(image, dataclasses.replace(two, ids=[4, 11]))
+        changed = touched(plain, told)
+        assert not changed[75:].any()
+        assert changed[:, :150].any()
+        assert changed[:, 220:].any()
+        plates = [
+            np.unique(told[:66, part][touched(plain, told)[:66, part]], axis=0)
+            for part in (slice(0, 150), slice(220, 420))
+        ]
+        brightest = [max(map(tuple, plate.tolist()), key=sum) for plate in plates]
+        assert brightest[0] != brightest[1]
+        np.testing.assert_array_equal(draw_poses(image, dataclasses.replace(two, ids=[4, 11]), ids=False), plain)
+
+    def test_a_plate_stays_on_the_picture(self, grey):
+        high = dataclasses.replace(posed(PERSON - (0, 14)), ids=[123456])
+        assert touched(draw_poses(grey, high, ids=False), draw_poses(grey, high))[:12].any()
+
+    def test_nobody_to_see_has_none(self, grey):
+        hidden = dataclasses.replace(posed(PERSON, score=0.1), ids=[1])
+        np.testing.assert_array_equal(draw_poses(grey, hidden, scores=True), grey)
+
+
+class TestHeatmaps:
+    @pytest.mark.parametrize("background", [0, 255])
+    def test_the_peak_glows_where_it_is(self, background):
+        image = np.full((90, 120, 3), background, np.uint8)
+        crop = Crop((60.0, 50.0), 64.0)
+        drawn = draw_heatmaps(image, [(crop, heat())])
+        x, y = apply(invert(image_to_crop(crop, 32)), (8, 20))
+        glow = drawn[..., 0].astype(int) - drawn[..., 2]
+        row, column = np.unravel_index(np.abs(drawn.astype(int) - drawn[0, 0]).sum(2).argmax(), (90, 120))
+        assert abs(column - x) <= 4
+        assert abs(row - y) <= 4
+        assert glow.max() > 60
+        assert np.ptp(drawn[:10], axis=(0, 1)).max() == 0  # far away it is only paler
+
+    def test_the_highest_counts_where_two_overlap(self):
+        image = np.full((70, 70, 3), 100, np.uint8)
+        crop = Crop((35.0, 35.0), 64.0)
+        one, other = draw_heatmaps(image, [(crop, heat())]), draw_heatmaps(image, [(crop, heat(at=(25, 9)))])
+        both = draw_heatmaps(image, [(crop, heat()), (crop, heat(at=(25, 9)))])
+        again = draw_heatmaps(image, [(crop, heat())] * 2)
+        np.testing.assert_array_equal(again, one)
+        flat = draw_heatmaps(image, [])
+        expected = np.where(touched(flat, one)[..., None], one, other)
+        assert (both != expected).any(2).mean() < 0.25
+        assert np.array_equal(both[44, 18], one[44, 18])
+
+    def test_windows_may_be_turned_or_look_past_the_picture(self):
+        image = np.full((60, 50, 3), 100, np.uint8)
+        for crop in (Crop((0.0, 0.0), 90.0, 30.0), Crop((500.0, 500.0), 40.0), Crop((25.0, 30.0), 1.0)):
+            assert draw_heatmaps(image, [(crop, heat())]).shape == image.shape
+
+
+def test_the_small_are_drawn_behind_the_large(grey):
+    near, far = PERSON, (PERSON - PERSON.mean(0)) * 0.4 + PERSON[LSP.index("left_hip")]
+    one, other = draw_poses(grey, posed(near, far)), draw_poses(grey, posed(far, near))
+    np.testing.assert_array_equal(one, other)

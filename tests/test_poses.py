@@ -1,13 +1,15 @@
 """The answer for one picture: its shape, its JSON and its COCO form."""
 
 import copy
+import dataclasses
 import json
+import sys
 
 import numpy as np
 import pytest
 
-from sadinet.errors import DataError
-from sadinet.poses import Poses
+from sadinet.errors import ConfigError, DataError
+from sadinet.poses import Poses, table_columns
 from sadinet.skeleton import COCO, LSP, MPII, SKELETONS, Skeleton
 
 NAN = float("nan")
@@ -178,3 +180,110 @@ def test_json_of_another_kind_is_refused(poses, path, value, message):
 def test_json_that_is_no_object_is_refused(data):
     with pytest.raises(DataError, match=f"not poses of version 2 or older but '{type(data).__name__}'"):
         Poses.from_json(data)
+
+
+@pytest.fixture
+def moving(poses) -> Poses:
+    """The same persons, followed through a video."""
+    facts = {"source": "clip.mp4", "ids": [7, 3], "frame": 12, "time": 0.48, "timing": {"read": 1.23456, "network": 20}}
+    return dataclasses.replace(poses, **facts)
+
+
+class TestOfVideos:
+    def test_json_tells_who_and_when_and_comes_back(self, moving):
+        data = moving.to_json()
+        assert (data["source"], data["frame"], data["time"]) == ("clip.mp4", 12, 0.48)
+        assert [person["id"] for person in data["people"]] == [7, 3]
+        assert data["timing"] == {"read": 1.235, "network": 20.0}
+        back = Poses.from_json(json.loads(json.dumps(data, allow_nan=False)))
+        assert same(back, moving, atol=0.005)
+        assert back.ids is not None
+        assert back.ids.tolist() == [7, 3]
+        assert (back.frame, back.time, back.timing) == (12, 0.48, data["timing"])
+
+    def test_version_1_is_read(self, poses):
+        old = poses.to_json() | {"version": 1}
+        for key in ("frame", "time", "timing"):
+            del old[key]
+        for person in old["people"]:
+            del person["id"]
+        back = Poses.from_json(old)
+        assert same(back, poses, atol=0.005)
+        assert (back.ids, back.frame, back.time, back.timing) == (None, None, None, None)
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"ids": [1]}, r"ids has shape \(1,\), not \(2,\)"),
+            ({"ids": [4, 4]}, r"same id: \[4, 4\]"),
+            ({"time": NAN}, "time of a pose is nan"),
+        ],
+    )
+    def test_nonsense_is_refused(self, moving, changes, message):
+        with pytest.raises(DataError, match=message):
+            dataclasses.replace(moving, **changes)
+
+    @pytest.mark.parametrize(
+        ("path", "value", "message"),
+        [
+            (("people", 0, "id"), 1.5, "1.5 is not a whole number"),
+            (("people", 0, "id"), None, "None is not a whole number"),
+            (("people", 0, "id"), 3, "contradict themselves: .* same id"),
+            (("frame",), "12", "'12' is not a whole number"),
+            (("time",), "late", "'late' is not a number"),
+            (("timing",), [3], "not as Poses.to_json writes"),
+        ],
+    )
+    def test_json_of_another_kind_is_refused(self, moving, path, value, message):
+        with pytest.raises(DataError, match=message):
+            Poses.from_json(broken(moving.to_json(), path, value))
+
+    def test_rows(self, moving):
+        columns = table_columns(FACE)
+        first, second = (dict(zip(columns, row, strict=True)) for row in moving.to_rows())
+        assert columns[:10] == ["source", "frame", "time", "person", "id", "x0", "y0", "x1", "y1", "score"]
+        assert columns[10:13] == ["left_eye_x", "left_eye_y", "left_eye_score"]
+        assert (first["source"], first["frame"], first["time"], first["person"], first["id"]) == (
+            "clip.mp4",
+            12,
+            0.48,
+            0,
+            7,
+        )
+        assert (first["x0"], first["y1"], first["score"]) == (0.0, 31.0, 0.5)
+        assert (first["right_eye_y"], first["nose_x"], first["nose_score"]) == (4.13, None, 0.0)
+        assert (second["person"], second["id"], second["nose_x"]) == (1, 3, 9.0)
+        assert Poses.empty(FACE, (4, 3)).to_rows() == []
+
+
+class TestOtherTools:
+    def test_dataframe(self, moving, poses):
+        pytest.importorskip("pandas")
+        table = moving.to_dataframe()
+        assert table.shape == (2, 19)
+        assert table["id"].tolist() == [7, 3]
+        assert table["nose_x"].isna().tolist() == [True, False]
+        nobody, still = Poses.empty(FACE, (4, 3)).to_dataframe(), poses.to_dataframe()
+        assert nobody.shape == (0, 19)
+        assert nobody.dtypes.equals(table.dtypes.where(table.columns != "source", nobody.dtypes))
+        assert still["id"].isna().all()
+        assert still["frame"].isna().all()
+
+    @pytest.mark.filterwarnings("ignore")  # of supervision itself
+    def test_supervision(self, moving):
+        supervision = pytest.importorskip("supervision")
+        points = moving.to_supervision()
+        assert isinstance(points, supervision.KeyPoints)
+        assert points.xy.shape == (2, 3, 2)
+        np.testing.assert_allclose(points.xy[1], moving.xy[1], atol=1e-4)
+        np.testing.assert_array_equal(points.xy[0, 2], [0, 0])
+        np.testing.assert_array_equal(points.visible, [[True, True, False], [True, True, True]])
+        np.testing.assert_allclose(points.keypoint_confidence, moving.score, atol=1e-6)
+        np.testing.assert_array_equal(points.data["id"], [7, 3])
+        assert Poses.empty(FACE, (4, 3)).to_supervision().xy.shape == (0, 3, 2)
+
+    @pytest.mark.parametrize(("method", "module"), [("to_dataframe", "pandas"), ("to_supervision", "supervision")])
+    def test_what_is_not_installed_is_told(self, poses, monkeypatch, method, module):
+        monkeypatch.setitem(sys.modules, module, None)
+        with pytest.raises(ConfigError, match=f"{method}: needs {module}: pip install {module}"):
+            getattr(poses, method)()

@@ -1,6 +1,7 @@
 """Pictures and folders to files: every good picture is done, every bad one is told, none is written over."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from sadinet.errors import DataError
 from sadinet.estimator import Estimator
 from sadinet.experiment import preset
 from sadinet.images import read_image
+from sadinet.job import Job
 from sadinet.poses import Poses
-from sadinet.predict import predict_pictures
+from sadinet.predict import predict_pictures, predict_sources
+from sadinet.results import read_poses
 
 
 class Bright(torch.nn.Module):
@@ -120,6 +123,76 @@ class TestPredict:
         assert results[0].written == ()
         assert not [name for name in files(out) if "tmp" in name or name.startswith(".")]
         assert (results[1].poses is None) == (failing == "write_image")
+
+
+class TestSave:
+    def wish(self, *save, **options):
+        return Job(frozenset(save), stream={"detector": "none"}, **options)
+
+    def test_shared_files_hold_all_pictures(self, estimator, folder, tmp_path):
+        out = tmp_path / "out"
+        results = list(predict_sources(estimator, folder, out, self.wish("jsonl", "csv", "coco")))
+        assert files(out) == ["poses.coco-images.json", "poses.coco.json", "poses.csv", "poses.jsonl"]
+        assert [bool(result.error) for result in results] == [False, False, True, False, False]
+        assert [Path(p.source).name for p in read_poses(out / "poses.jsonl")] == ["a.jpg", "b.PNG", "a.jpg", "c.webp"]
+        images = json.loads((out / "poses.coco-images.json").read_text())
+        assert [image["id"] for image in images] == [1, 2, 4, 5]  # the third could not be read
+        assert [r["image_id"] for r in json.loads((out / "poses.coco.json").read_text())] == [1, 2, 4, 5]
+        assert len((out / "poses.csv").read_text().splitlines()) == 5
+
+    def test_pictures_whose_names_are_numbers_keep_them_in_coco(self, estimator, folder, tmp_path):
+        for number in ("000139", "7"):
+            (tmp_path / f"{number}.jpg").write_bytes((folder / "a.jpg").read_bytes())
+        list(
+            predict_sources(
+                estimator, [tmp_path / "000139.jpg", tmp_path / "7.jpg"], tmp_path / "out", self.wish("coco")
+            )
+        )
+        results = json.loads((tmp_path / "out" / "poses.coco.json").read_text())
+        assert [result["image_id"] for result in results] == [139, 7]
+
+    def test_heatmaps_change_the_drawing(self, estimator, folder, tmp_path):
+        for name, heatmaps in (("plain", False), ("hot", True)):
+            wish = self.wish("img", heatmaps=heatmaps, min_score=1.1)
+            list(predict_sources(estimator, folder / "a.jpg", tmp_path / name, wish))
+        plain, hot = (read_image(tmp_path / name / "a.jpg").astype(int) for name in ("plain", "hot"))
+        spot = (slice(22, 28), slice(42, 48))
+        assert hot[spot][..., 0].mean() > plain[spot][..., 2].mean() - 60
+        assert np.abs(hot[spot] - plain[spot]).mean() > 20
+
+    def test_a_list_and_a_pattern(self, estimator, folder, tmp_path):
+        (folder / "list.txt").write_text("a.jpg\ngone.jpg\n")
+        sources = [str(folder / "list.txt"), str(folder / "deep" / "*.jpg")]
+        results = list(predict_sources(estimator, sources, tmp_path / "out", self.wish("json")))
+        assert ["gone.jpg: no such file" in result.error for result in results] == [False, True, False]
+        assert files(tmp_path / "out") == ["a.jpg-2.json", "a.jpg.json"]  # two of one name
+
+    def test_what_has_no_name_is_refused(self, estimator, folder):
+        with pytest.raises(DataError, match=r"needs a name: give paths, and use Estimator\.stream"):
+            list(predict_sources(estimator, np.zeros((5, 4, 3), np.uint8), folder / "out", self.wish("json")))
+
+
+class TestResume:
+    def test_only_what_is_missing_is_done(self, estimator, folder, tmp_path):
+        out = tmp_path / "out"
+        job = Job(frozenset({"img", "json", "csv"}), resume=True, stream={"detector": "none"})
+        first = list(predict_sources(estimator, folder, out, job))
+        table = (out / "poses.csv").read_text()
+        assert not any(result.skipped for result in first)
+        (out / "b.jpg").unlink()
+        kept = (out / "a.json").stat().st_mtime_ns, (out / "deep" / "a.jpg").stat().st_mtime_ns
+        again = list(predict_sources(estimator, folder, out, job))
+        assert [result.skipped for result in again] == [True, False, False, True, True]
+        assert [path.name for result in again for path in result.written] == ["b.jpg", "b.json"]
+        assert again[2].error  # the bad one is tried again
+        assert ((out / "a.json").stat().st_mtime_ns, (out / "deep" / "a.jpg").stat().st_mtime_ns) == kept
+        assert (out / "poses.csv").read_text() == table  # those done before are in it
+
+    def test_without_it_all_is_done_again(self, estimator, folder, tmp_path):
+        for _ in range(2):
+            results = list(predict_pictures(estimator, [folder / "a.jpg"], tmp_path / "out"))
+            assert not results[0].skipped
+            assert len(results[0].written) == 2
 
 
 class TestCollisions:
