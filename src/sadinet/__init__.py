@@ -12,28 +12,38 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .checkpoint import load_checkpoint, save_checkpoint
-    from .draw import draw_poses
+    from .boxes import read_boxes
+    from .detect import Detections, Detector, find_detector
+    from .draw import draw_heatmaps, draw_poses
     from .errors import CheckpointError, ConfigError, DataError, ImageError, SadinetError
     from .estimator import SIX_SCALES, Estimator, Inference
     from .experiment import Experiment, override, preset
     from .images import read_image, write_image
     from .models import embedded_models, load
     from .poses import Poses
+    from .results import read_poses
     from .skeleton import COCO, LSP, MPII, Skeleton
+    from .sources import Frame, read_frames
+    from .streaming import stream_frames
     from .train import train
 
 __version__ = "0.1.0"
 
 _HOME = {
     "checkpoint": ("load_checkpoint", "save_checkpoint"),
-    "draw": ("draw_poses",),
+    "boxes": ("read_boxes",),
+    "detect": ("Detections", "Detector", "find_detector"),
+    "draw": ("draw_heatmaps", "draw_poses"),
     "errors": ("CheckpointError", "ConfigError", "DataError", "ImageError", "SadinetError"),
     "estimator": ("SIX_SCALES", "Estimator", "Inference"),
     "experiment": ("Experiment", "override", "preset"),
     "images": ("read_image", "write_image"),
     "models": ("embedded_models", "load"),
     "poses": ("Poses",),
+    "results": ("read_poses",),
     "skeleton": ("COCO", "LSP", "MPII", "Skeleton"),
+    "sources": ("Frame", "read_frames"),
+    "streaming": ("stream_frames",),
     "train": ("train",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -46,21 +56,30 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "Detections",
+    "Detector",
     "Estimator",
     "Experiment",
+    "Frame",
     "ImageError",
     "Inference",
     "Poses",
     "SadinetError",
     "Skeleton",
+    "draw_heatmaps",
     "draw_poses",
     "embedded_models",
+    "find_detector",
     "load",
     "load_checkpoint",
     "override",
     "preset",
+    "read_boxes",
+    "read_frames",
     "read_image",
+    "read_poses",
     "save_checkpoint",
+    "stream_frames",
     "train",
     "write_image",
 ]
