@@ -28,6 +28,8 @@ FLOORS: dict[str, float] = {
     "experiment": 3,
     "predictions": 3,
     "report": 3,
+    "reading": 3.2,
+    "backend": 3.2,
     "estimator": 3.5,
     "checkpoint": 4,
     "evaluate": 4,
