@@ -3,8 +3,8 @@
     python docs/tables.py            fill every page
     python docs/tables.py --check    say which pages are not up to date, exit code 1 if any
 
-A page marks a table with `<!-- table NAME ARGUMENT -->` and `<!-- end -->`; what stands between is replaced by what the
-function NAME below makes of the result file ARGUMENT in `benchmarks/results`.
+A page marks a table with `<!-- table NAME FILE -->` and `<!-- end -->`; what stands between is replaced by what the
+function NAME below makes of FILE in `benchmarks/results`.
 """
 
 import json
@@ -39,7 +39,22 @@ def calibration(result: dict[str, Any]) -> str:
     return markdown(["", "calibration error", "Brier score"], rows)
 
 
-TABLES: dict[str, Callable[[Any], str]] = {"scores": scores, "calibration": calibration}
+def log(lines: list[dict[str, Any]]) -> str:
+    """A training, a row per epoch."""
+    rows = [
+        [
+            str(line["epoch"]),
+            f"{line['loss_total']:.3e}",
+            f"{line['val']:.1f}",
+            *(f"{line[f'val_{part}']:.1f}" for part in ("head", "wri", "ank")),
+            f"{line['seconds'] / 60:.1f}",
+        ]
+        for line in lines
+    ]
+    return markdown(["epoch", "loss", "val", "head", "wrists", "ankles", "minutes"], rows)
+
+
+TABLES: dict[str, Callable[[Any], str]] = {"scores": scores, "calibration": calibration, "log": log}
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:
@@ -53,7 +68,8 @@ def filled(text: str) -> str:
 
     def table(match: re.Match[str]) -> str:
         opening, name, argument, closing = match.groups()
-        result = json.loads((RESULTS / f"{argument}.json").read_text("utf-8"))
+        text = (RESULTS / argument).read_text("utf-8")
+        result = [json.loads(line) for line in text.splitlines()] if argument.endswith(".jsonl") else json.loads(text)
         return f"{opening}{TABLES[name](result)}\n{closing}"
 
     return _MARK.sub(table, text)

@@ -155,8 +155,20 @@ def test_tables_are_filled_from_their_result(tmp_path, monkeypatch):
         {"title": "a", "columns": {"Head": 90.06, "Hip": 3.0}, "mean": 46.53, "calibration_error": 1.26, "brier": 0.12}
     ]
     (tmp_path / "x.json").write_text(json.dumps({"rows": rows}))
-    page = "before\n<!-- table scores x -->\nold\n<!-- end -->\nafter\n"
+    page = "before\n<!-- table scores x.json -->\nold\n<!-- end -->\nafter\n"
     table = "|  | Head | Hip | Mean |\n| --- | ---: | ---: | ---: |\n| a | 90.1 | 3.0 | **46.5** |\n"
-    assert tables.filled(page) == f"before\n<!-- table scores x -->\n{table}<!-- end -->\nafter\n"
+    assert tables.filled(page) == f"before\n<!-- table scores x.json -->\n{table}<!-- end -->\nafter\n"
     assert "| a | 1.3 % | 0.120 |" in tables.filled(page.replace("scores", "calibration"))
     assert tables.filled("no table\n") == "no table\n"
+    line = {
+        "epoch": 3,
+        "loss_total": 0.00123,
+        "val": 60.04,
+        "val_head": 9.0,
+        "val_wri": 8.0,
+        "val_ank": 7.0,
+        "seconds": 90,
+    }
+    (tmp_path / "x.jsonl").write_text(2 * (json.dumps(line) + "\n"))
+    text = tables.filled("<!-- table log x.jsonl -->\n<!-- end -->\n")
+    assert text.splitlines()[3:5] == 2 * ["| 3 | 1.230e-03 | 60.0 | 9.0 | 8.0 | 7.0 | 1.5 |"]
