@@ -44,15 +44,11 @@ def main() -> None:
     boxes = np.concatenate([corners, corners + rng.uniform((80, 200), (250, 300), (arguments.persons, 2))], axis=1)
     size = estimator.input_size
     cut = np.stack([warp(image, image_to_crop(Crop.around(box, 1.25), size), size) for box in boxes])
-    crops = torch.from_numpy(cut).permute(0, 3, 1, 2).float() / 255
-    batches = [b.contiguous(memory_format=torch.channels_last) for b in crops.split(estimator.inference.batch_size)]
+    batches = np.array_split(cut, range(estimator.inference.batch_size, len(cut), estimator.inference.batch_size))
 
-    @torch.inference_mode()
     def bare() -> None:
         for batch in batches:
-            estimator.network.backbone_heatmaps(batch)
-            if arguments.flip:
-                estimator.network.backbone_heatmaps(batch.flip(-1))
+            estimator.backend.heatmaps(np.concatenate([batch, batch[:, :, ::-1]]) if arguments.flip else batch)
 
     estimator.predict(image, boxes)
     bare()

@@ -127,7 +127,7 @@ def race(estimator: sadinet.Estimator, folder: Path, finding: dict, arguments: a
     picture = rng.integers(0, 256, (720, 1280, 3), dtype=np.uint8)
     side = estimator.input_size
     crop = warp(picture, image_to_crop(Crop((640.0, 360.0), 600.0), side), side)
-    crops = torch.from_numpy(crop).permute(2, 0, 1).repeat(estimator.inference.batch_size, 1, 1, 1)
+    crops = np.stack([crop] * estimator.inference.batch_size)
 
     def bare() -> None:
         left = sum(persons)

@@ -303,8 +303,8 @@ class TestRealNetwork:
                 right += alike.any(0).sum()
                 wrong += len(seen) - alike.any(0).sum()
         assert large == 116
-        assert found / large > 0.73  # measured 0.776
-        assert right / (right + wrong) > 0.85  # measured 0.90
+        assert found / large > 0.76  # measured 0.793
+        assert right / (right + wrong) > 0.87  # measured 0.897
 
     @pytest.mark.parametrize(("width", "height"), [(1, 1), (12000, 300)])
     def test_odd_pictures(self, real, width, height):

@@ -1,6 +1,8 @@
 """The documents say what is there: links lead somewhere, names exist, overrides and presets are accepted."""
 
 import ast
+import importlib.util
+import json
 import re
 from collections.abc import Iterator
 from functools import reduce
@@ -131,3 +133,42 @@ def test_presets_that_are_mentioned_exist():
         assert preset(name).name == name
     told = {s for path in DOCS for s in re.findall(r"suffix(?:es)? `(-[a-z-]+)`", path.read_text("utf-8"))}
     assert [suffix for suffix in told if not re.fullmatch(suffixes, suffix)] == []
+
+
+def _tables():
+    spec = importlib.util.spec_from_file_location("tables", ROOT / "docs" / "tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", _tables().pages(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_numbers_on_pages_are_those_of_the_result_files(path):
+    text = path.read_text("utf-8")
+    assert _tables().filled(text) == text, "run: python docs/tables.py"
+
+
+def test_tables_are_filled_from_their_result(tmp_path, monkeypatch):
+    tables = _tables()
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    rows = [
+        {"title": "a", "columns": {"Head": 90.06, "Hip": 3.0}, "mean": 46.53, "calibration_error": 1.26, "brier": 0.12}
+    ]
+    (tmp_path / "x.json").write_text(json.dumps({"rows": rows}))
+    page = "before\n<!-- table scores x.json -->\nold\n<!-- end -->\nafter\n"
+    table = "|  | Head | Hip | Mean |\n| --- | ---: | ---: | ---: |\n| a | 90.1 | 3.0 | **46.5** |\n"
+    assert tables.filled(page) == f"before\n<!-- table scores x.json -->\n{table}<!-- end -->\nafter\n"
+    assert "| a | 1.3 % | 0.120 |" in tables.filled(page.replace("scores", "calibration"))
+    assert tables.filled("no table\n") == "no table\n"
+    line = {
+        "epoch": 3,
+        "loss_total": 0.00123,
+        "val": 60.04,
+        "val_head": 9.0,
+        "val_wri": 8.0,
+        "val_ank": 7.0,
+        "seconds": 90,
+    }
+    (tmp_path / "x.jsonl").write_text(2 * (json.dumps(line) + "\n"))
+    text = tables.filled("<!-- table log x.jsonl -->\n<!-- end -->\n")
+    assert text.splitlines()[3:5] == 2 * ["| 3 | 1.230e-03 | 60.0 | 9.0 | 8.0 | 7.0 | 1.5 |"]

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from sadinet.backend import find_device
 from sadinet.errors import ConfigError, DataError, ImageError
-from sadinet.estimator import BOX_MARGIN, SIX_SCALES, Estimator, Inference, average_scales, find_device
+from sadinet.estimator import BOX_MARGIN, SIX_SCALES, Estimator, Inference, average_scales
 from sadinet.experiment import override, preset
 from sadinet.geometry import Crop, apply, image_to_crop, whole_image
 from sadinet.model.network import STRIDE
@@ -116,7 +117,8 @@ class TestPlaces:
         make(network, flip=True).predict(picture, (40.0, 60.0, 120.0, 180.0), margin=1.5)
         crop = Crop((80.0, 120.0), 180.0)
         green_x, green_y = apply(image_to_crop(crop, 256), NECK)
-        plain, mirrored = network.seen
+        (both,) = network.seen  # the mirrored ones travel along
+        plain, mirrored = both.chunk(2)
         assert torch.equal(plain.flip(-1), mirrored)
         row, column = divmod(int(plain[0, 1].argmax()), 256)
         assert abs(column - green_x) <= 1
@@ -149,7 +151,7 @@ class TestPlaces:
                 return ramp.expand(len(images), 14, len(ramp), len(ramp))
 
         estimator = Estimator(LeftToRight(), experiment, device="cpu", inference=Inference(flip=True))
-        heatmaps = estimator.heatmaps(torch.zeros(2, 3, 64, 64, dtype=torch.uint8))
+        heatmaps = estimator.heatmaps(np.zeros((2, 64, 64, 3), np.uint8))
         torch.testing.assert_close(heatmaps, torch.full((2, 14, 16, 16), 0.5))
 
     @pytest.mark.parametrize("decoding", ["argmax", "quarter", "dark"])
@@ -223,7 +225,7 @@ class TestOnePath:
 
     def test_the_network_is_put_to_evaluation(self, experiment):
         network = Blobs().train()
-        assert not Estimator(network, experiment, device="cpu").network.training
+        assert not Estimator(network, experiment, device="cpu").backend.network.training
 
     def test_scores_stay_in_range(self, make, picture):
         class Loud(Blobs):

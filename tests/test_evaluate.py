@@ -15,6 +15,7 @@ from sadinet.evaluate import evaluate_split, predict_persons, protocol_of
 from sadinet.experiment import preset
 from sadinet.geometry import Crop
 from sadinet.metrics import LSP_PCK, MPII_PCKH
+from sadinet.reading import Reading
 from sadinet.report import score_persons
 from sadinet.skeleton import COCO, LSP, MPII
 
@@ -45,7 +46,7 @@ class Oracle:
 
     def __init__(self, split, miss=0.0, skeleton=LSP):
         self.split, self.miss, self.skeleton = split, miss, skeleton
-        self.experiment = preset("toy-t")
+        self.reading = Reading.of(preset("toy-t"))
         self.inference = Inference(flip=False)
         self.input_size = 64
         self.shown = []

@@ -11,6 +11,7 @@ from sadinet.cli import main
 from sadinet.data.splits import read_split
 from sadinet.metrics import LSP_PCK
 from sadinet.poses import Poses
+from sadinet.reading import Reading
 from sadinet.report import score_persons
 
 MICRO = {
@@ -45,7 +46,7 @@ def test_the_training_left_what_it_should(place):
     experiment = sadinet.load_checkpoint(place / "run" / "best.safetensors").experiment
     assert experiment.training.epochs == 2
     assert json.loads((place / "run" / "experiment.json").read_text())["training"]["batch_size"] == 8
-    assert sadinet.load(place / "run", device="cpu").experiment == experiment
+    assert sadinet.load(place / "run", device="cpu").reading == Reading.of(experiment)
 
 
 def test_it_is_not_written_over_and_goes_on_where_it_stopped(place, capsys):

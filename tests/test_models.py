@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sadinet import models
-from sadinet.checkpoint import save_checkpoint
+from sadinet.checkpoint import load_checkpoint, save_checkpoint
 from sadinet.errors import CheckpointError
 from sadinet.estimator import SIX_SCALES
 from sadinet.experiment import override, preset
@@ -39,7 +39,10 @@ class TestEmbedded:
             pytest.skip("this checkout has no weights in src/sadinet/weights")
         assert models.DEFAULT in embedded_models()
         # The variant it was trained as may differ in what prediction does not use.
-        assert load().experiment.network.backbone == preset(models.DEFAULT).network.backbone
+        assert (
+            load_checkpoint(weights_file(models.DEFAULT)).experiment.network.backbone
+            == preset(models.DEFAULT).network.backbone
+        )
 
     def test_damage_is_seen(self, tmp_path):
         file = tmp_path / "x.safetensors"
@@ -82,10 +85,10 @@ class TestNames:
 class TestLoad:
     def test_it_predicts_as_it_was_trained(self, checkpoint):
         estimator = load(checkpoint, device="cpu")
-        assert estimator.experiment.name == "toy-t"
+        assert estimator.reading.name == "toy-t"
         assert estimator.input_size == 64
         assert (estimator.inference.flip, estimator.inference.scales) == (True, (1.0,))
-        assert not estimator.network.training
+        assert not estimator.backend.network.training
 
     def test_the_options_arrive(self, checkpoint):
         inference = load(checkpoint, device="cpu", flip=False, six_scales=True, batch_size=3).inference

@@ -238,3 +238,20 @@ def test_pictures_of_the_training(data: Path, tmp_path: Path) -> None:
     train(micro("training.epochs=2"), data, out, machine=replace(QUIET, pictures=True))
     for name, least in (("curves.png", 10_000), ("panel.jpg", 5_000)):
         assert (out / name).stat().st_size > least
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of TensorBoard's own imports
+def test_tensorboard_holds_what_the_log_holds(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason='needs pip install "sadinet[tensorboard]"')
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(micro("training.epochs=2"), data, tmp_path / "run", machine=replace(QUIET, tensorboard=True))
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    log = read_log(tmp_path / "run")
+    assert set(events.Tags()["scalars"]) == {
+        key for key in log[0] if key != "epoch" and isinstance(log[0][key], int | float)
+    }
+    for key in ("loss_total", "val", "learning_rate"):
+        written = [(event.step, event.value) for event in events.Scalars(key)]
+        assert written == [(line["epoch"], pytest.approx(line[key], rel=1e-6)) for line in log]

@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .checkpoint import load_checkpoint, save_checkpoint
     from .boxes import read_boxes
+    from .checkpoint import load_checkpoint, save_checkpoint
     from .detect import Detections, Detector, find_detector
     from .draw import draw_heatmaps, draw_poses
     from .errors import CheckpointError, ConfigError, DataError, ImageError, SadinetError

@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from . import __version__
-from .errors import CheckpointError, SadinetError
+from .calibration import Calibration
+from .errors import CheckpointError, DataError, SadinetError
 from .experiment import Experiment, from_json, to_json
 from .files import replacing
 from .model.network import SadiNet
@@ -29,11 +30,13 @@ class Checkpoint:
         network: In evaluation mode, float32, on the CPU.
         experiment: What it was trained by.
         facts: What else was written down: scores, epochs, split hashes.
+        calibration: From peaks to scores, if the network has been calibrated; a part of the facts.
     """
 
     network: SadiNet
     experiment: Experiment
     facts: dict[str, Any]
+    calibration: Calibration | None = None
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -119,12 +122,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: its experiment does not fit this version of sadinet: {error}") from error
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: damaged, its facts are not JSON ({error})") from None
+    if not isinstance(more, dict):
+        raise CheckpointError(f"{path}: damaged, its facts are {type(more).__name__}, not a table")
+    try:
+        calibration = Calibration.from_json(more["calibration"]) if "calibration" in more else None
+    except DataError as error:
+        raise CheckpointError(f"{path}: {error}") from None
     config = experiment.network
     if not any(key.startswith("distribution.") for key in tensors):
         config = replace(config, learn_distribution=False)
     network = SadiNet(config, sigma=experiment.loss.sigma)
     load_weights(network, tensors, str(path))
-    return Checkpoint(network.eval(), experiment, more)
+    return Checkpoint(network.eval(), experiment, more, calibration)
 
 
 def load_weights(network: SadiNet, tensors: Mapping[str, Tensor], source: str) -> None:

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from .backend import Backend, TorchBackend
 from .detect import Detector
 from .errors import ConfigError
 from .experiment import Experiment
@@ -21,9 +22,11 @@ from .following import Answer, Found, Smoothing
 from .geometry import BOX_MARGIN, Crop, Floats, apply, checked_boxes, image_to_crop, invert, whole_image
 from .heatmaps import decode, unmirror
 from .images import Source, read_image, warp
-from .model.network import STRIDE, SadiNet
+from .model.network import SadiNet
 from .persons import Boxes
 from .poses import Poses
+from .reading import Reading
+from .skeleton import Skeleton
 from .sources import Failure, Sources
 from .streaming import stream_frames
 from .timing import Clock
@@ -61,29 +64,19 @@ class Inference:
         return scales + (" + flip" if self.flip else "")
 
 
-def find_device(name: str | torch.device | None) -> torch.device:
-    """The device called ``name``; None: a GPU where there is one.
-
-    Raises:
-        ConfigError: If there is no such device here.
-    """
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # AssertionError: torch without CUDA
-        reason = str(error).split("\n")[0]
-        raise ConfigError(f"device '{name}' cannot be used ({reason}); give cpu, or leave it out") from None
-    return device
-
-
 class Estimator:
     """Finds the keypoints of persons in pictures.
 
     Args:
-        network: Trained; moved to ``device`` and to evaluation mode.
-        experiment: What it was trained by.
-        device: ``"cpu"``, ``"cuda"``...; None: a GPU where there is one.
+        network: Trained, to be run by PyTorch; or what else makes heatmaps.
+        experiment: What it was trained by; or how its heatmaps are read.
+        device: Of a network: ``"cpu"``, ``"cuda"``...; None: a GPU where there is one.
         inference: How it is asked.
+
+    Attributes:
+        backend: Makes the heatmaps.
+        reading: How they are read.
+        inference: How the network is asked.
 
     Raises:
         ConfigError: If there is no such device here.
@@ -91,18 +84,30 @@ class Estimator:
 
     def __init__(
         self,
-        network: SadiNet,
-        experiment: Experiment,
+        network: SadiNet | Backend,
+        experiment: Experiment | Reading,
         *,
         device: str | torch.device | None = None,
         inference: Inference = Inference(),
     ) -> None:
-        self.device = find_device(device)
-        self.network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        self.experiment = experiment
-        self.skeleton = experiment.skeleton
+        self.backend: Backend = TorchBackend(network, device) if isinstance(network, nn.Module) else network
+        self.reading = Reading.of(experiment) if isinstance(experiment, Experiment) else experiment
         self.inference = inference
-        self.input_size = experiment.network.input_size
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The keypoints it finds."""
+        return self.reading.skeleton
+
+    @property
+    def input_size(self) -> int:
+        """Side of the crop that the network is shown [px]."""
+        return self.reading.input_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is computed."""
+        return self.backend.device
 
     def predict(
         self,
@@ -240,20 +245,20 @@ class Estimator:
     ) -> list[Found]:
         scales = self.inference.scales
         shown = images.reshape(len(scales), len(crops), *images.shape[1:])
-        maps = [self.heatmaps(torch.from_numpy(part).permute(0, 3, 1, 2)) for part in shown]
+        maps = [self.heatmaps(part) for part in shown]
         reference = max(scales)
-        sigma = self.experiment.loss.sigma
+        sigma = self.reading.sigma
         if len(maps) == 1:
             averaged = maps[0]
         else:
             averaged = average_scales(maps, scales, self.input_size)
-            sigma *= STRIDE * min(scales) / reference
+            sigma *= self.reading.stride * min(scales) / reference
         if averaged.is_cuda:
             torch.cuda.synchronize(averaged.device)
         clock.stop("network")
-        xy, peak = decode(averaged, self.experiment.decoding, sigma=sigma)
+        xy, peak = decode(averaged, self.reading.decoding, sigma=sigma)
         xy = (xy + 0.5) * (self.input_size / averaged.shape[-1]) - 0.5  # heatmap px to crop px
-        points, scores = xy.cpu().numpy().astype(np.float64), peak.clamp(0, 1).cpu().numpy().astype(np.float64)
+        points, scores = xy.cpu().numpy().astype(np.float64), self.reading.scores(peak.cpu().numpy().astype(np.float64))
         maps_of = averaged.amax(1).cpu().numpy() if with_heatmaps else [None] * len(crops)
         windows = [image_to_crop(_scaled(crop, reference), self.input_size) for crop in crops]
         places = [apply(invert(window), at) for window, at in zip(windows, points, strict=True)]
@@ -264,16 +269,12 @@ class Estimator:
             for at, score, crop, heatmap in zip(places, scores, crops, maps_of, strict=True)
         ]
 
-    @torch.inference_mode()
-    def heatmaps(self, images: Tensor) -> Tensor:
-        """Heatmaps ``(B, K, h, w)`` float32 of crops ``(B, 3, S, S)`` uint8 RGB, mirrored ones averaged in if set."""
-        inputs = (images.to(self.device).float() / 255).contiguous(memory_format=torch.channels_last)
-        heatmaps = self.network.backbone_heatmaps(inputs)
-        if self.inference.flip:
-            mirrored = self.network.backbone_heatmaps(inputs.flip(-1))
-            heatmaps = (heatmaps + unmirror(mirrored, self.skeleton.flip_index)) / 2
-        averaged: Tensor = heatmaps.float()
-        return averaged
+    def heatmaps(self, images: NDArray[np.uint8]) -> Tensor:
+        """Heatmaps ``(B, K, h, w)`` float32 of crops ``(B, S, S, 3)`` uint8 RGB, mirrored ones averaged in if set."""
+        if not self.inference.flip:
+            return self.backend.heatmaps(images)
+        plain, mirrored = self.backend.heatmaps(np.concatenate([images, images[:, :, ::-1]])).chunk(2)
+        return (plain + unmirror(mirrored, self.skeleton.flip_index)) / 2
 
 
 def _poses_of(answers: Generator[Answer | Failure]) -> Generator[Poses]:

@@ -79,10 +79,10 @@ def evaluate_split(
     metadata = {
         "data": split.name,
         "persons hash": split.hash,
-        "weights": weights or estimator.experiment.name,
+        "weights": weights or estimator.reading.name,
         "test": estimator.inference.describe(),
         "input": f"{estimator.input_size} px",
-        "decoding": estimator.experiment.decoding,
+        "decoding": estimator.reading.decoding,
         "boxes": "from the annotation",
     }
     return score_persons(xy, split.persons, estimator.skeleton, protocol_of(estimator.skeleton), metadata)

@@ -130,7 +130,9 @@ def _write_tensorboard(folder: Path, line: dict[str, Any]) -> None:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise ConfigError("TensorBoard is not installed: pip install tensorboard, or leave --tensorboard out") from None
+        raise ConfigError(
+            'TensorBoard is not installed: pip install "sadinet[tensorboard]", or leave --tensorboard out'
+        ) from None
     with SummaryWriter(str(folder)) as writer:
         for name, value in line.items():
             if name != "epoch" and isinstance(value, int | float):

@@ -11,6 +11,7 @@ import torch
 from .checkpoint import load_checkpoint
 from .errors import CheckpointError
 from .estimator import SIX_SCALES, Estimator, Inference
+from .reading import Reading
 
 DEFAULT = "lsp-t"
 """The weights used when none are named."""
@@ -89,4 +90,5 @@ def load(
     """
     checkpoint = load_checkpoint(weights_file(weights))
     inference = Inference(flip=flip, scales=SIX_SCALES if six_scales else (1.0,), batch_size=batch_size)
-    return Estimator(checkpoint.network, checkpoint.experiment, device=device, inference=inference)
+    reading = Reading.of(checkpoint.experiment, checkpoint.calibration)
+    return Estimator(checkpoint.network, reading, device=device, inference=inference)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from .backend import find_device
 from .checkpoint import fitting_weights
 from .curves import draw_curves, draw_panel
 from .data.augment import upper_body
@@ -24,7 +25,7 @@ from .data.resident import ResidentDataset, resident_bytes
 from .data.splits import Split, read_split
 from .distributed import World, world
 from .errors import ConfigError, Stopped, TrainingError
-from .estimator import Estimator, Inference, find_device
+from .estimator import Estimator, Inference
 from .evaluate import evaluate_split
 from .experiment import Experiment
 from .folder import Folder, Progress, read_log

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import SadinetError
-from . import data, evaluate, fetch, models, predict, train
+from . import calibrate, data, evaluate, fetch, models, predict, train
 
 _EPILOG = """\
 examples:
@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add(commands)
     evaluate.add_evaluate(commands)
     evaluate.add_score(commands)
+    calibrate.add(commands)
     models.add_export(commands)
     models.add_models(commands)
     fetch.add(commands)
