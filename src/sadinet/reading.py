@@ -1,16 +1,20 @@
 """How a network is asked and its heatmaps are read: all that an estimator knows of it besides its arithmetic."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
-from numpy.typing import NDArray
+from torch import Tensor
 
-from .errors import ConfigError
-from .experiment import Experiment
+from .errors import CheckpointError, ConfigError
+from .experiment import Experiment, from_dict
 from .heatmaps import Decoding
 from .model.network import STRIDE
 from .skeleton import Skeleton
+
+FORMAT = "sadinet-onnx-1"
+"""Of exported networks: what their files say about themselves, and how."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Reading:
         sigma: Spread of the Gaussians it was trained to draw [heatmap px].
         stride: Input pixels per heatmap pixel.
         calibration: Points (peak, score), peaks ascending, of the piecewise linear map from the height of a peak to the
-            score; empty: the score is the peak.
+            score; fewer than two: the score is the peak.
     """
 
     name: str
@@ -57,9 +61,30 @@ class Reading:
             sigma=experiment.loss.sigma,
         )
 
-    def scores(self, peaks: NDArray[np.float64]) -> NDArray[np.float64]:
+    def scores(self, peaks: Tensor) -> Tensor:
         """Scores in [0, 1] of peaks of any height, of the same shape."""
-        if self.calibration:
-            known, scores = np.array(self.calibration).T
-            peaks = np.interp(peaks, known, scores)
-        return np.clip(peaks, 0.0, 1.0)
+        if len(self.calibration) > 1:
+            known, scores = peaks.new_tensor(self.calibration).T
+            low, high = known[:-1], known[1:]
+            risen = (peaks[..., None].clamp(low, high) - low) * ((scores[1:] - scores[:-1]) / (high - low))
+            peaks = scores[0] + risen.sum(-1)
+        return peaks.clamp(0, 1)
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, str], source: str) -> "Reading":
+        """What an exported network says about itself in its metadata.
+
+        Raises:
+            CheckpointError: If that is missing, or not understood by this version.
+        """
+        try:
+            told = json.loads(facts["sadinet"])
+            if told["format"] != FORMAT:
+                raise CheckpointError(
+                    f"{source}: written in the format {told['format']!r}, this sadinet knows {FORMAT}"
+                )
+            return from_dict(cls, told["reading"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{source}: says nothing of its keypoints ({error!r}); export it again") from None
+        except ConfigError as error:
+            raise CheckpointError(f"{source}: does not fit this version of sadinet: {error}") from None
