@@ -144,7 +144,7 @@ class OnnxBackend:
         content = model if isinstance(model, bytes) else _read(model)
         try:
             self.session = ort.InferenceSession(content, options, providers=where)
-        except Exception as error:  # onnxruntime's own exceptions share no base below Exception
+        except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions share no base below Exception
             raise CheckpointError(f"{source}: not an ONNX model that can be run ({_reason(error)})") from None
         self.facts: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
         size = _input_batch(self.session.get_inputs(), self.session.get_outputs(), source)

@@ -1,4 +1,4 @@
-"""Networks as ONNX files: one file and a side-car that says how to use it, checked against PyTorch before it is kept."""
+"""Networks as ONNX files, each with a side-car that says how to use it, checked against PyTorch before it is kept."""
 
 import hashlib
 import json
@@ -14,22 +14,24 @@ from numpy.typing import NDArray
 
 from . import __version__
 from .backend import OnnxBackend, TorchBackend
+from .data.splits import read_split
 from .errors import CheckpointError, ConfigError
 from .estimator import BOX_MARGIN
 from .experiment import to_dict
 from .files import replacing
-from .geometry import resample
+from .geometry import image_to_crop, resample
 from .graph import OPSET, Precision, build
 from .heatmaps import decode
 from .images import warp
 from .model.network import SadiNet
-from .quantize import quantized
+from .quantize import CALIBRATION, Calibration, quantized
 from .reading import FORMAT, Reading
 
 LIMITS: Mapping[Precision, tuple[float, float]] = {
     "float32": (1e-4, 0.01),
-    "float16": (2e-2, 2.0),
-    "int8": (0.5, float("inf")),  # what it costs is a question for `sadinet evaluate`
+    # Where two peaks are almost as high, rounding chooses; what that costs is a question for `sadinet evaluate`.
+    "float16": (2e-2, float("inf")),
+    "int8": (0.5, float("inf")),
 }
 """How far heatmaps may be from PyTorch's, and keypoints [input px], before a file is refused."""
 
@@ -67,6 +69,7 @@ def export_onnx(
     decoded: bool = False,
     crops: NDArray[np.uint8] | None = None,
     calibration: NDArray[np.uint8] | None = None,
+    method: Calibration = CALIBRATION,
     weights_sha256: str = "",
 ) -> Agreement:
     """Writes ``path`` and the side-car of the same name with ``.json``, or neither.
@@ -84,6 +87,7 @@ def export_onnx(
         decoded: Also answer ``xy`` ``(batch, K, 2)`` [input px] and ``score`` ``(batch, K)``.
         crops: ``(N, S, S, 3)`` uint8 to check the file with; None: generated pictures.
         calibration: ``(N, S, S, 3)`` uint8, from which ``"int8"`` learns the range of every activation.
+        method: How it learns them.
         weights_sha256: Of the file that the network came from.
 
     Raises:
@@ -108,7 +112,7 @@ def export_onnx(
     }
     model = build(network, reading, precision=precision, batch=batch, opset=opset, decoded=decoded)
     if precision == "int8" and calibration is not None:
-        model = quantized(model, calibration)
+        model = quantized(model, calibration, method=method)
     facts["ir_version"] = model.ir_version
     _describe(model, facts)
     content = model.SerializeToString()
@@ -140,6 +144,14 @@ def compare(network: SadiNet, reading: Reading, model: bytes, crops: NDArray[np.
     )
 
 
+def real_crops(dataset: str, split: str, data: Path, size: int, count: int) -> NDArray[np.uint8]:
+    """Crops ``(N, S, S, 3)`` uint8 of ``count`` persons of a split (or all, if fewer), always the same ones."""
+    persons = read_split(dataset, split, data).persons
+    chosen = np.random.default_rng(0).permutation(len(persons))[:count]
+    shown = [persons[number] for number in sorted(chosen)]
+    return np.stack([warp(person.read(), image_to_crop(person.crop, size), size) for person in shown])
+
+
 def generated(reading: Reading, count: int) -> NDArray[np.uint8]:
     """Smooth pictures of many colours, ``(count, S, S, 3)``, always the same."""
     size = reading.input_size
@@ -151,7 +163,7 @@ def _check(agreement: Agreement, precision: Precision, path: Path) -> None:
     heatmaps, keypoints = LIMITS[precision]
     if not (agreement.heatmaps <= heatmaps and agreement.keypoints <= keypoints):  # written so that NaN fails
         raise CheckpointError(
-            f"{path}: not written, as onnxruntime and PyTorch do not agree: heatmaps differ by {agreement.heatmaps:.2g} "
+            f"{path}: not written, as onnxruntime and PyTorch disagree: heatmaps differ by {agreement.heatmaps:.2g} "
             f"(at most {heatmaps:g} is allowed), keypoints by {agreement.keypoints:.2g} px (at most {keypoints:g})"
         )
 

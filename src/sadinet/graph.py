@@ -1,4 +1,4 @@
-"""A network as an ONNX graph, with its weights or without. Making one takes ``sadinet[export]``; running it does not."""
+"""A network as an ONNX graph, with its weights or without. Making one needs ``sadinet[export]``."""
 
 import hashlib
 import io
