@@ -261,7 +261,7 @@ class TestPredictMore:
     def test_the_device_the_detector_and_a_summary_are_told(self, run, tmp_path, caplog):
         caplog.set_level("INFO")
         assert run("predict", "good.png", *self.WEIGHTS, "--detector", "none", "--out", tmp_path)[0] == 0
-        assert "net.safetensors on cpu (1 scale); persons: whole pictures" in caplog.text
+        assert "net.safetensors by torch on cpu, 1 scale; persons: whole pictures" in caplog.text
         assert "1 pictures and frames with 1 persons in " in caplog.text
         assert "seconds by stage" in caplog.text
 

@@ -258,7 +258,7 @@ class Estimator:
         clock.stop("network")
         xy, peak = decode(averaged, self.reading.decoding, sigma=sigma)
         xy = (xy + 0.5) * (self.input_size / averaged.shape[-1]) - 0.5  # heatmap px to crop px
-        points, scores = xy.cpu().numpy().astype(np.float64), self.reading.scores(peak.cpu().numpy().astype(np.float64))
+        points, scores = (part.cpu().numpy().astype(np.float64) for part in (xy, self.reading.scores(peak)))
         maps_of = averaged.amax(1).cpu().numpy() if with_heatmaps else [None] * len(crops)
         windows = [image_to_crop(_scaled(crop, reference), self.input_size) for crop in crops]
         places = [apply(invert(window), at) for window, at in zip(windows, points, strict=True)]

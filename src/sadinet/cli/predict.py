@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="pictures, folders, videos, patterns, lists, 0")
     parser.add_argument(
-        "--weights", default="lsp-t", help="embedded name, checkpoint or training folder (default: lsp-t)"
+        "--weights", default="lsp-t", help="embedded name, checkpoint, training folder or .onnx file (default: lsp-t)"
     )
     where = parser.add_argument_group(
         "where persons are (default: what the detector finds that is fetched or named by "
@@ -89,8 +89,8 @@ def _predict(arguments: argparse.Namespace) -> int:
     estimator = make_estimator(arguments)
     detector = job.stream["detector"]
     where = "boxes that are given" if job.stream["boxes"] is not None else getattr(detector, "file", "whole pictures")
-    how = estimator.inference.describe()
-    _log.info("%s on %s (%s); persons: %s", arguments.weights, estimator.device, how, where)
+    how = f"{estimator.backend.name} on {estimator.device}"
+    _log.info("%s by %s, %s; persons: %s", arguments.weights, how, estimator.inference.describe(), where)
     summary = Summary()
     out = None if arguments.json else arguments.out
     for result in predict_sources(estimator, entries, out, job, quiet=arguments.quiet or arguments.json):
