@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .poses import Poses
     from .results import read_poses
     from .skeleton import COCO, LSP, MPII, Skeleton
-    from .sources import Frame, read_frames
+    from .sources import Failure, Frame, read_frames
     from .streaming import stream_frames
     from .train import train
 
@@ -42,7 +42,7 @@ _HOME = {
     "poses": ("Poses",),
     "results": ("read_poses",),
     "skeleton": ("COCO", "LSP", "MPII", "Skeleton"),
-    "sources": ("Frame", "read_frames"),
+    "sources": ("Failure", "Frame", "read_frames"),
     "streaming": ("stream_frames",),
     "train": ("train",),
 }
@@ -60,6 +60,7 @@ __all__ = [
     "Detector",
     "Estimator",
     "Experiment",
+    "Failure",
     "Frame",
     "ImageError",
     "Inference",

@@ -1,14 +1,14 @@
 """Reading ahead: an iterator that works in a thread of its own, a few items before they are asked for."""
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from threading import Condition, Thread
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
-def read_ahead(items: Iterable[T], depth: int = 4, *, newest: bool = False) -> Iterator[T]:
+def read_ahead(items: Iterable[T], depth: int = 4, *, newest: bool = False) -> Generator[T]:
     """The ``items`` in order, made by a thread that is at most ``depth`` of them ahead.
 
     What the items raise is raised here, after the items before it. When the consumer stops early (closes this

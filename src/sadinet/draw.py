@@ -229,8 +229,9 @@ def _distance(low: NDArray[np.int64], shape: tuple[int, ...], start: Floats, end
     length = along_x * along_x + along_y * along_y
     if length > 0:
         share = np.clip((x * along_x + y * along_y) / length, 0.0, 1.0, dtype=np.float32)
-        return np.hypot(x - share * along_x, y - share * along_y)
-    return np.hypot(x, y)
+        x, y = x - share * along_x, y - share * along_y
+    distance: NDArray[np.float32] = np.hypot(x, y)
+    return distance
 
 
 @cache

@@ -207,7 +207,7 @@ class Estimator:
 
     def answers(
         self, batches: Iterable[Sequence[tuple[NDArray[np.uint8], Crop]]], *, heatmaps: bool = False
-    ) -> Iterator[list[Found]]:
+    ) -> Generator[list[Found]]:
         """What `keypoints` gives, and what else is known of each person, for one batch after another.
 
         A batch is cut out while the network works on the one before it, so ``batches`` is one ahead.

@@ -16,10 +16,9 @@ from . import __version__
 from .backend import OnnxBackend, TorchBackend
 from .data.splits import read_split
 from .errors import CheckpointError, ConfigError
-from .estimator import BOX_MARGIN
 from .experiment import to_dict
 from .files import replacing
-from .geometry import image_to_crop, resample
+from .geometry import BOX_MARGIN, image_to_crop, resample
 from .graph import OPSET, Precision, build
 from .heatmaps import decode
 from .images import warp

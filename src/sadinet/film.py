@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from .ahead import read_ahead
 from .errors import DataError, SadinetError
 from .estimator import Estimator
 from .files import replacing
@@ -23,6 +24,7 @@ from .streaming import stream_frames
 from .timing import Clock, total
 from .video import VideoReader
 
+_ANSWERED_AHEAD = 2  # frames that wait to be drawn
 _log = logging.getLogger(__name__)
 
 
@@ -69,8 +71,9 @@ def _write(
     with ExitStack() as stack:
         drawn = _Drawing(stack, video, files.pop(".mp4"), job) if ".mp4" in files else None
         adds = [_adder(stack, file, estimator) for file in files.values()]
+        answers = stack.enter_context(closing(read_ahead(_answers(estimator, video, job, quiet), _ANSWERED_AHEAD)))
         try:
-            for answer in _answers(estimator, video, job, quiet):
+            for answer in answers:  # made by a thread while this one draws and writes
                 clock = Clock(answer.poses.timing)
                 if drawn is not None:
                     drawn.add(answer, clock)

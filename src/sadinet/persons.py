@@ -1,7 +1,7 @@
 """Where to look for persons in each frame: given boxes, a detector, boxes between two detections, or everywhere."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
@@ -121,7 +121,7 @@ def _tell_once(message: str) -> None:
     _log.info(message)
 
 
-def place_persons(frames: Iterator[Frame | Failure], finder: Finder, every: int | None) -> Iterator[Place | Failure]:
+def place_persons(frames: Generator[Frame | Failure], finder: Finder, every: int | None) -> Generator[Place | Failure]:
     """Where the persons of ``frames`` are, in order.
 
     Of a video, one of ``every`` frames is detected on; between two detections, the boxes of whoever is in both go
@@ -148,7 +148,7 @@ def place_persons(frames: Iterator[Frame | Failure], finder: Finder, every: int 
         if waiting:
             yield from bridge(finder.place(waiting.pop()))
 
-    with closing(frames):  # type: ignore[type-var]
+    with closing(frames):
         for item in frames:
             if isinstance(item, Failure):
                 yield from chain(rest(), [item])

@@ -162,7 +162,7 @@ def _list(path: Path) -> Iterator[Entry]:
             yield _file(beside if beside.exists() or not Path(name).exists() else Path(name))
 
 
-def read_frames(sources: Sources, *, ahead: int = _AHEAD) -> Iterator[Frame | Failure]:
+def read_frames(sources: Sources, *, ahead: int = _AHEAD) -> Generator[Frame | Failure]:
     """The frames of ``sources`` in order, read a few ahead by a thread.
 
     Args:

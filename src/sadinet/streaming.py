@@ -42,7 +42,7 @@ class Network(Protocol):
 
     def answers(
         self, batches: Iterable[Sequence[tuple[Pixels, Crop]]], *, heatmaps: bool = False
-    ) -> Iterator[list[Found]]:
+    ) -> Generator[list[Found]]:
         """For each batch what is found, one batch late."""
         ...
 
@@ -90,13 +90,13 @@ def stream_frames(
 
 def _begin(
     network: Network,
-    frames: Iterator[Frame | Failure],
+    frames: Generator[Frame | Failure],
     finder: Finder,
     follower: Follower,
     every: int | None,
     heatmaps: bool,
 ) -> Generator[Answer | Failure]:
-    with closing(frames):  # type: ignore[type-var]
+    with closing(frames):
         first = next(frames, None)
         if first is None:
             return
@@ -126,7 +126,7 @@ def _filed(
         placed = read_ahead(placed, _PLACED_AHEAD)
     waiting: deque[_Pending | Failure] = deque()
     answers = network.answers(_batches(placed, waiting, network.batch_size), heatmaps=heatmaps)
-    with closing(placed), closing(answers):  # type: ignore[type-var]
+    with closing(placed), closing(answers):
         for batch in answers:
             _hand_out(batch, waiting)
             yield from _finished(waiting, follower)
