@@ -12,6 +12,7 @@ from sadinet.detect import Detections
 from sadinet.errors import ConfigError, DataError
 from sadinet.estimator import Estimator, Inference
 from sadinet.experiment import preset
+from sadinet.images import write_image
 from sadinet.job import Job, Summary
 from sadinet.predict import predict_sources
 from sadinet.results import read_poses
@@ -97,6 +98,17 @@ class TestFiles:
         assert bare.frames == 24
         again = [p.to_json()["people"] for p in read_poses(tmp_path / "bare" / "clip.jsonl")]
         assert again == [p.to_json()["people"] for p in read_poses(tmp_path / "smooth" / "clip.jsonl")]
+
+    def test_pictures_around_a_video_share_their_files(self, estimator, clip, tmp_path):
+        pictures = [tmp_path / "a.png", tmp_path / "b.png"]
+        for path in pictures:
+            write_image(walkers(1)[0][0], path)
+        results = list(
+            predict_sources(estimator, [pictures[0], clip, pictures[1]], tmp_path / "out", job("csv", "video"))
+        )
+        assert [result.source.name for result in results] == ["a.png", "b.png", "clip.mp4"]
+        assert files(tmp_path / "out") == ["a.jpg", "b.jpg", "clip.csv", "clip.mp4", "poses.csv"]
+        assert len((tmp_path / "out" / "poses.csv").read_text().splitlines()) == 1 + 2 * 2
 
     def test_heatmaps_are_drawn(self, estimator, clip, tmp_path):
         list(predict_sources(estimator, clip, tmp_path, job("video", heatmaps=True, min_score=1.1)))

@@ -14,7 +14,7 @@ from .poses import Poses
 from .timing import total
 
 SAVE = ("img", "json", "jsonl", "csv", "coco", "video")
-"""What can be written; for a video img and video are the same, and json and jsonl."""
+"""What can be written; img and video are the same, and for a video json and jsonl."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,13 @@ class Job:
 
     def suffixes(self, kind: str) -> list[str]:
         """Of the files that each source gets."""
+        save = self.save or ({"img", "json"} if kind == "picture" else {"video", "jsonl"})
+        drawn = bool(save & {"img", "video"})
         if kind == "picture":
-            save = self.save or {"img", "json"}
-            return [suffix for name, suffix in (("img", ".jpg"), ("json", ".json")) if name in save]
-        save = self.save or {"video", "jsonl"}
-        drawn, lines = save & {"img", "video"}, save & {"json", "jsonl"}
-        wanted = ((drawn, ".mp4"), (lines, ".jsonl"), ("csv" in save, ".csv"), ("coco" in save, ".coco.json"))
+            wanted = [(drawn, ".jpg"), ("json" in save, ".json")]
+        else:
+            lines = bool(save & {"json", "jsonl"})
+            wanted = [(drawn, ".mp4"), (lines, ".jsonl"), ("csv" in save, ".csv"), ("coco" in save, ".coco.json")]
         return [suffix for asked, suffix in wanted if asked]
 
     def together(self) -> list[str]:

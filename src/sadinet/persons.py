@@ -101,8 +101,13 @@ class Finder:
         return checked_boxes(found, width, height)
 
 
-def choose_detector(detector: Detector | str | Path | None) -> Detector | None:
-    """The detector meant: itself, a file or name, ``"none"``; None: what `find_detector` finds, telling if nothing."""
+def choose_detector(detector: Detector | str | Path | None, *, level: int = logging.WARNING) -> Detector | None:
+    """The detector that is meant.
+
+    Args:
+        detector: It itself, a file, a name, or ``"none"``; None: what `find_detector` finds.
+        level: At which the log tells, once, that nothing was found and how to get one.
+    """
     if detector == NO_DETECTOR:
         return None
     if detector is not None and not isinstance(detector, (str, Path)):
@@ -110,15 +115,16 @@ def choose_detector(detector: Detector | str | Path | None) -> Detector | None:
     found = find_detector(detector)
     if found is None:
         _tell_once(
-            "no person detector: one person is taken to fill each picture. To find several, give --detector FILE.onnx "
-            "(YOLOX), or fetch one: sadinet fetch yolox-nano; --detector none keeps this quiet"
+            level,
+            "no person detector: one person is taken to fill each picture. To find several, fetch a detector (sadinet "
+            "fetch yolox-nano) or name one: --detector FILE.onnx, detector='FILE.onnx'; 'none' keeps this quiet",
         )
     return found
 
 
 @cache
-def _tell_once(message: str) -> None:
-    _log.info(message)
+def _tell_once(level: int, message: str) -> None:
+    _log.log(level, message)
 
 
 def place_persons(frames: Generator[Frame | Failure], finder: Finder, every: int | None) -> Generator[Place | Failure]:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from itertools import groupby
 from pathlib import Path
 
 from numpy.typing import ArrayLike
@@ -24,7 +23,7 @@ from .timing import Clock
 def predict_sources(
     estimator: Estimator, sources: Sources, out: Path | None, job: Job, *, quiet: bool = True
 ) -> Iterator[Result]:
-    """The poses in all sources, in order, written as they come.
+    """The poses in all sources, written as they come: first all pictures in order, then videos and cameras.
 
     A picture gets ``NAME.json`` and ``NAME.jpg``, a video ``NAME.jsonl`` and ``NAME.mp4``; see docs/results.md for the
     rest. Folders are kept.
@@ -46,12 +45,13 @@ def predict_sources(
         raise DataError("what is written needs a name: give paths, and use Estimator.stream for arrays")
     targets = _targets([entry.place for entry in entries if entry.place is not None], out)
     _spare_sources(entries, targets, out, job)
-    for pictures, group in groupby(zip(entries, targets, strict=True), lambda pair: pair[0].kind == "picture"):
-        if pictures:
-            yield from _predict_pictures(estimator, list(group), out, job, quiet)
-        else:
-            for entry, target in group:
-                yield from predict_video(estimator, entry, target, job, quiet=quiet)
+    pairs = list(zip(entries, targets, strict=True))
+    pictures = [pair for pair in pairs if pair[0].kind == "picture"]
+    if pictures:
+        yield from _predict_pictures(estimator, pictures, out, job, quiet)
+    for entry, target in pairs:
+        if entry.kind != "picture":
+            yield from predict_video(estimator, entry, target, job, quiet=quiet)
 
 
 def predict_pictures(

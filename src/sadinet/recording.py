@@ -134,7 +134,7 @@ class _Sound:
 
     def __init__(self, av: Any, source: Path, target: Any) -> None:
         self.stream: Any = None
-        self._target = target
+        self._av, self._target = av, target
         self._container = av.open(str(source))
         self._packets: Iterator[Any] = iter(())
         self._next: Any = None
@@ -146,10 +146,10 @@ class _Sound:
             _log.warning("%s: its sound (%s) cannot be kept in an .mp4 as it is, and is left out", source, codec)
             return
         self.stream = target.add_stream_from_template(tracks[0])
-        self._packets = self._whole(av, tracks[0])
+        self._packets = self._whole(tracks[0])
 
-    def _whole(self, av: Any, track: Any) -> Iterator[Any]:
-        with suppress(av.FFmpegError):  # a damaged rest is left out, as of the pictures
+    def _whole(self, track: Any) -> Iterator[Any]:
+        with suppress(self._av.FFmpegError):  # a damaged rest is left out, as of the pictures
             yield from (packet for packet in self._container.demux(track) if packet.dts is not None)
 
     def copy(self, until: float) -> None:
@@ -159,7 +159,8 @@ class _Sound:
             if self._next is None or float(self._next.dts * self._next.time_base) > until:
                 return
             self._next.stream = self.stream
-            self._target.mux(self._next)
+            with suppress(self._av.FFmpegError, ValueError):  # a damaged piece of sound is no reason to lose pictures
+                self._target.mux(self._next)
             self._next = None
 
     def close(self) -> None:

@@ -172,8 +172,17 @@ def read_frames(sources: Sources, *, ahead: int = _AHEAD) -> Generator[Frame | F
     Raises:
         DataError: As `find_entries`; frames before it are given.
     """
-    live = isinstance(sources, (str, int, Entry, VideoReader)) and next(find_entries(sources)).kind == "camera"
+    live = _is_camera(sources)
     return read_ahead(_all_frames(sources), depth=1 if live else ahead, newest=live)
+
+
+def _is_camera(source: Sources) -> bool:
+    """Whether it is one camera, asked directly."""
+    if isinstance(source, VideoReader):
+        return source.live
+    if isinstance(source, Entry):
+        return source.kind == "camera"
+    return isinstance(source, int) or (isinstance(source, str) and source.isdecimal() and not Path(source).exists())
 
 
 def _all_frames(sources: Sources) -> Iterator[Frame | Failure]:

@@ -112,6 +112,7 @@ def _job(arguments: argparse.Namespace) -> Any:
     if arguments.no_draw:
         save = (save or frozenset(SAVE[:2])) - {"img", "video"}
     boxes = read_boxes(arguments.boxes) if arguments.boxes else arguments.box
+    detector = choose_detector(arguments.detector, level=logging.INFO) if boxes is None else None
     return Job(
         save=save,
         min_score=arguments.min_score,
@@ -120,7 +121,7 @@ def _job(arguments: argparse.Namespace) -> Any:
         resume=arguments.resume,
         stream={
             "boxes": boxes,
-            "detector": choose_detector(arguments.detector) or NO_DETECTOR if boxes is None else NO_DETECTOR,
+            "detector": detector or NO_DETECTOR,
             "detect_every": arguments.detect_every,
             "track": arguments.track,
             "max_persons": arguments.max_persons,
