@@ -12,6 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import ConfigError, DataError
 from .geometry import Floats
 
+SURE = 0.3
+"""Height of a heatmap's peak from which on a keypoint counts in full.
+
+Scores of calibrated weights are no heights but probabilities: ``estimator.reading.scores`` makes them of this.
+"""
+
 _REACH = 3.0  # deviations of a Gaussian beyond which its weight is as good as nothing
 
 
@@ -40,7 +46,7 @@ class OneEuroFilter:
         min_cutoff: Of a keypoint that rests [Hz]; lower: stiller, and slower to begin to move.
         beta: By how much the cutoff rises with speed [Hz per size/s]; higher: less lag, more tremor in motion.
         speed_cutoff: Of the filter of the velocity [Hz].
-        sure: Scores from here on count in full.
+        sure: Scores from here on count in full; for calibrated weights ``reading.scores`` of `SURE`.
         max_gap: A person or keypoint that was away for longer begins anew [s].
 
     Raises:
@@ -55,7 +61,7 @@ class OneEuroFilter:
         min_cutoff: float = 1.0,
         beta: float = 10.0,
         speed_cutoff: float = 2.0,
-        sure: float = 0.3,
+        sure: float = SURE,
         max_gap: float = 0.5,
     ) -> None:
         options = (min_cutoff, speed_cutoff, sure, max_gap)

@@ -19,6 +19,12 @@ MEMORY = 0.1
 
 _BODY_SHARE = 0.53  # of its box, the area of a person: what COCO's annotations give on average
 
+SEEN, GONE = 0.2, 0.12
+"""Heights of heatmaps' peaks below which a keypoint, or on average a person, is taken not to be there.
+
+Scores of calibrated weights are no heights but probabilities: ``estimator.reading.scores`` makes them of these.
+"""
+
 _MISSING = 0.25  # the share of missing keypoints from which on the others do not tell how large a person is
 
 
@@ -170,8 +176,8 @@ def follow_boxes(
     *,
     skeleton: Skeleton,
     image_size: tuple[int, int],
-    min_score: float = 0.2,
-    gone: float = 0.1,
+    min_score: float = SEEN,
+    gone: float = GONE,
     same: float = 0.85,
     margin: float = 1.1,
 ) -> tuple[Floats, NDArray[np.bool_]]:
@@ -188,8 +194,8 @@ def follow_boxes(
         boxes: ``(P, 4)`` xyxy [image px]: where they were looked for.
         skeleton: Of the keypoints.
         image_size: Width and height of the picture [px].
-        min_score: Keypoints below it say nothing about the box.
-        gone: A person whose mean score is below it is gone.
+        min_score: Keypoints below it say nothing about the box; for calibrated weights ``reading.scores`` of `SEEN`.
+        gone: A person whose mean score is below it is gone; for calibrated weights ``reading.scores`` of `GONE`.
         same: Two persons with a higher OKS than this are one.
         margin: From the box of the keypoints to the box of the person, which has hands, feet and clothes.
 
