@@ -172,6 +172,22 @@ class TestSave:
             list(predict_sources(estimator, np.zeros((5, 4, 3), np.uint8), folder / "out", self.wish("json")))
 
 
+def test_real_pictures_through_the_detector(estimator, shared, tmp_path):
+    """Every picture is done, with every format, and somebody is found on each."""
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install sadinet[onnx]")
+    sources = [shared / "data" / "mpii" / "images", str(shared / "data" / "coco" / "images" / "00000000[01]*.jpg")]
+    stream = {"detector": str(shared / "models" / "yolox_nano.onnx")}
+    job = Job(frozenset({"img", "json", "csv", "coco"}), stream=stream)
+    results = list(predict_sources(estimator, sources, tmp_path, job))
+    assert len(results) > 6
+    assert [result.error for result in results if result.error] == []
+    assert all(result.persons for result in results[:6])
+    assert len(list(tmp_path.glob("*.jpg"))) == len(list(tmp_path.glob("0*.json"))) == len(results)
+    assert len(json.loads((tmp_path / "poses.coco.json").read_text())) == sum(result.persons for result in results)
+    for result in results:
+        assert read_image(tmp_path / f"{result.source.stem}.jpg").shape == read_image(result.source).shape
+
+
 class TestResume:
     def test_only_what_is_missing_is_done(self, estimator, folder, tmp_path):
         out = tmp_path / "out"

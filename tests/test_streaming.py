@@ -190,6 +190,8 @@ class TestPictures:
         (poses,) = estimator.stream(pictures(1)[0], detector=Scripted([[box(2)]]))
         assert set(poses.timing) == {"read", "detect", "crop", "network", "decode"}
         assert all(ms >= 0 for ms in poses.timing.values())
+        assert set(estimator.predict(pictures(1)[0], [box(2)]).timing) == {"read", "crop", "network", "decode"}
+        assert set(estimator.predict(pictures(1)[0], detector=Scripted([[]])).timing) == {"read", "detect"}
 
 
 class TestVideo:

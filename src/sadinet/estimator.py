@@ -4,7 +4,7 @@ import logging
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from .reading import Reading
 from .skeleton import Skeleton
 from .sources import Failure, Sources
 from .streaming import stream_frames
-from .timing import Clock
+from .timing import Clock, total
 
 SIX_SCALES = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
 """The image pyramid of the paper's tests (Sec. IV-A; decision 008)."""
@@ -130,19 +130,31 @@ class Estimator:
             ImageError: If the picture cannot be read.
             DataError: If a box is empty, not finite or outside the picture.
         """
+        clock = Clock()
         pixels = read_image(image)
         height, width = pixels.shape[:2]
+        clock.stop("read")
         if boxes is None and detector is not None:
             boxes = detector.detect(pixels).boxes
+            clock.stop("detect")
         if boxes is None:
             checked = whole_image(width, height)[None]
             margin = 1.0
         else:
             checked = checked_boxes(boxes, width, height)
-        found = list(self.keypoints((pixels, Crop.around(box, margin)) for box in checked))
-        empty = (np.zeros((0, len(self.skeleton), 2)), np.zeros((0, len(self.skeleton))))
-        xy, score = (np.stack(part) for part in zip(*found, strict=True)) if found else empty
-        return Poses(xy=xy, score=score, boxes=checked, skeleton=self.skeleton, image_size=(width, height))
+        persons, size = [(pixels, Crop.around(box, margin)) for box in checked], self.batch_size
+        batches = (persons[start : start + size] for start in range(0, len(persons), size))
+        found = [person for batch in self.answers(batches) for person in batch]
+        if not found:
+            return replace(Poses.empty(self.skeleton, (width, height)), timing=clock.ms)
+        return Poses(
+            xy=np.stack([person.xy for person in found]),
+            score=np.stack([person.score for person in found]),
+            boxes=checked,
+            skeleton=self.skeleton,
+            image_size=(width, height),
+            timing=total(clock.ms, *(person.ms for person in found)),
+        )
 
     def stream(
         self,
