@@ -101,13 +101,15 @@ def draw_heatmaps(
         )
         part = heat[low[1] : high[1], low[0] : high[0]]
         np.maximum(part, np.asarray(shown), out=part)
-    heat = np.clip(heat, 0.0, 1.0)
-    steps = np.linspace(0, 1, len(_HEAT))
-    table = np.stack([np.interp(np.linspace(0, 1, 256), steps, channel) for channel in np.array(_HEAT).T], -1)
-    alpha = (opacity * heat**0.75)[..., None]  # weak second places are to be seen too
-    pale = 0.4 * image + 0.6 * image.mean(2, keepdims=True)  # colours would compete
-    mixed = pale * (0.75 * (1 - alpha)) + table[(heat * 255).astype(np.uint8)] * alpha
-    return np.asarray(np.rint(mixed), np.uint8)
+    picture = Image.fromarray(image)
+    pale = Image.blend(picture, picture.convert("L").convert("RGB"), 0.6)  # colours would compete
+    out = pale.point([round(0.75 * value) for value in range(256)] * 3)
+    level = Image.fromarray(np.rint(np.clip(heat, 0.0, 1.0) * 255).astype(np.uint8))
+    steps, ramp = np.linspace(0, 255, len(_HEAT)), np.arange(256)
+    glow = [level.point(np.rint(np.interp(ramp, steps, colour)).astype(int).tolist()) for colour in np.array(_HEAT).T]
+    cover = np.rint(255 * opacity * (ramp / 255) ** 0.75).astype(int)  # weak second places are to be seen too
+    out.paste(Image.merge("RGB", glow), mask=level.point(cover.tolist()))
+    return np.array(out, np.uint8)
 
 
 def _far_to_near(poses: Poses) -> list[int]:
