@@ -14,7 +14,7 @@ from torch import Tensor
 from .errors import ConfigError, DataError
 from .experiment import Experiment
 from .geometry import Crop, Floats, apply, image_to_crop, invert, whole_image
-from .heatmaps import decode, unmirror
+from .heatmaps import decode, unmirror, unmirror_moments
 from .images import Source, read_image, warp
 from .model.network import STRIDE, SadiNet
 from .poses import Poses
@@ -145,6 +145,9 @@ class Estimator:
     def _finish(self, images: NDArray[np.uint8], crops: Sequence[Crop]) -> Iterator[tuple[Floats, Floats]]:
         scales = self.inference.scales
         shown = images.reshape(len(scales), len(crops), *images.shape[1:])
+        if self.experiment.network.answer == "mean":
+            yield from self._finish_regressed(shown, crops)
+            return
         maps = [self.heatmaps(torch.from_numpy(part).permute(0, 3, 1, 2)) for part in shown]
         reference = max(scales)
         sigma = self.experiment.loss.sigma
@@ -160,9 +163,31 @@ class Estimator:
             yield apply(invert(image_to_crop(_scaled(crop, reference), self.input_size)), at), score
 
     @torch.inference_mode()
+    def _finish_regressed(self, shown: NDArray[np.uint8], crops: Sequence[Crop]) -> Iterator[tuple[Floats, Floats]]:
+        """The answer of a network whose answer is the mean; averaged where heatmaps would be."""
+        scales, reference = self.inference.scales, max(self.inference.scales)
+        means, scores = [], []
+        for part, scale in zip(shown, scales, strict=True):
+            inputs = self._inputs(torch.from_numpy(part).permute(0, 3, 1, 2))
+            mean, deviation = self.network.regress(inputs)
+            if self.inference.flip:
+                mirrored, spread = self.network.regress(inputs.flip(-1))
+                mirrored, spread = unmirror_moments(mirrored, spread, self.skeleton.flip_index)
+                mean, deviation = (mean + mirrored) / 2, (deviation + spread) / 2
+            means.append(mean * (scale / reference))
+            scores.append(1 - deviation.mean(-1))
+        xy = (torch.stack(means).mean(0).double().cpu().numpy() + 0.5) * self.input_size - 0.5
+        score = torch.stack(scores).mean(0).clamp(0, 1).double().cpu().numpy()
+        for crop, at, surety in zip(crops, xy, score, strict=True):
+            yield apply(invert(image_to_crop(_scaled(crop, reference), self.input_size)), at), surety
+
+    def _inputs(self, images: Tensor) -> Tensor:
+        return (images.to(self.device).float() / 255).contiguous(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
     def heatmaps(self, images: Tensor) -> Tensor:
         """Heatmaps ``(B, K, h, w)`` float32 of crops ``(B, 3, S, S)`` uint8 RGB, mirrored ones averaged in if set."""
-        inputs = (images.to(self.device).float() / 255).contiguous(memory_format=torch.channels_last)
+        inputs = self._inputs(images)
         heatmaps = self.network.backbone_heatmaps(inputs)
         if self.inference.flip:
             mirrored = self.network.backbone_heatmaps(inputs.flip(-1))

@@ -82,7 +82,7 @@ def evaluate_split(
         "weights": weights or estimator.experiment.name,
         "test": estimator.inference.describe(),
         "input": f"{estimator.input_size} px",
-        "decoding": estimator.experiment.decoding,
+        "decoding": "mean" if estimator.experiment.network.answer == "mean" else estimator.experiment.decoding,
         "boxes": "from the annotation",
     }
     return score_persons(xy, split.persons, estimator.skeleton, protocol_of(estimator.skeleton), metadata)
