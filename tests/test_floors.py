@@ -27,6 +27,8 @@ FLOORS: dict[str, float] = {
     "experiment": 3,
     "predictions": 3,
     "report": 3,
+    "gallery": 5,
+    "breakdown": 3.5,
     "estimator": 3.5,
     "checkpoint": 4,
     "evaluate": 4,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import SadinetError
-from . import data, evaluate, models, predict, study, train
+from . import data, evaluate, gallery, models, predict, study, train
 
 _EPILOG = """\
 examples:
@@ -62,4 +62,5 @@ def _parser() -> argparse.ArgumentParser:
     models.add_models(commands)
     data.add(commands)
     study.add(commands)
+    gallery.add(commands)
     return parser

@@ -12,6 +12,7 @@ def add_evaluate(commands: Any) -> None:
     parser = command(commands, "evaluate", _evaluate, "Score weights on a data set, as the paper's Table II.")
     parser.add_argument("weights", help="embedded name, checkpoint or training folder")
     _add_split(parser, ("lsp", "lspet", "lsp+lspet", "mpii", "toy"))
+    parser.add_argument("--breakdown", action="store_true", help="also by occlusion, turn, size and near-duplicates")
     parser.add_argument("--save", type=Path, metavar="FILE.npz", help="also write the predictions")
     add_inference(parser)
 
@@ -34,7 +35,14 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     split = read_split(arguments.dataset, arguments.split or _DEFAULT_SPLIT[arguments.dataset], arguments.data)
     estimator = make_estimator(arguments)
     quiet = arguments.quiet or arguments.json
-    report = evaluate_split(estimator, split, weights=str(arguments.weights), quiet=quiet, save=arguments.save)
+    report = evaluate_split(
+        estimator,
+        split,
+        weights=str(arguments.weights),
+        quiet=quiet,
+        save=arguments.save,
+        breakdown=arguments.breakdown,
+    )
     _print_report(report, arguments)
     return 0
 
