@@ -74,23 +74,19 @@ def ask(name: str, estimator: Estimator, split: Split, *, quiet: bool = True) ->
 def choose(rule: str, persons: Sequence[Person], answers: Sequence[Answers], count: int) -> list[int]:
     """Indices of the hardest persons by a rule, hardest first; those of whom the rule says nothing are left out.
 
-    ``"worst"``: fewest keypoints found, on average over all answers, then the largest errors; ``"occluded"``: most
-    occluded keypoints; ``"upside-down"``: turned furthest.
+    ``"worst"``: fewest keypoints found, on average over all answers; ``"occluded"``: most occluded keypoints;
+    ``"upside-down"``: turned furthest. Among equals those with the largest errors.
     """
     skeleton = answers[0].estimator.skeleton
-    tie = [-float(np.nanmean(np.minimum(np.stack([a.errors[i] for a in answers]), 9.0))) for i in range(len(persons))]
+    error = np.nan_to_num(np.minimum(np.mean([a.errors for a in answers], axis=0), 9.0)).mean(1)  # (N,)
     if rule == "worst":
-        hard = [-float(np.mean([a.found[i] for a in answers])) for i in range(len(persons))]
-        least = -100.0
-        tie = [-t for t in tie]
+        hard, least = -np.mean([a.found for a in answers], axis=0), -100.0
     elif rule == "occluded":
-        hard = [float((p.labelled & ~p.visible).sum()) for p in persons]
-        least = 0.0
+        hard, least = np.array([float((p.labelled & ~p.visible).sum()) for p in persons]), 0.0
     else:
-        hard = [turn(p, skeleton) for p in persons]
-        least = 90.0
+        hard, least = np.array([turn(p, skeleton) for p in persons]), 90.0
     usable = [i for i, value in enumerate(hard) if value > least]  # never NaN
-    return sorted(usable, key=lambda i: (hard[i], tie[i]), reverse=True)[:count]
+    return sorted(usable, key=lambda i: (hard[i], error[i]), reverse=True)[:count]
 
 
 def write_gallery(
@@ -137,7 +133,7 @@ def write_gallery(
         written.append(out / f"{rule}.jpg")
         for number, i in enumerate(chosen if heatmaps else (), 1):
             path = out / f"{rule}-heatmaps-{number}.jpg"
-            write_image(draw_heatmaps(split.persons[i], answers, side=max(side // 2, 64)), path)
+            write_image(draw_heatmaps(split.persons[i], answers), path)
             written.append(path)
     with replacing(out / "gallery.json") as file:
         file.write_text(json.dumps({"data": split.name, "persons_hash": split.hash, **listed}, indent=1) + "\n")
@@ -173,39 +169,54 @@ def _drawn(cut: Pixels, xy: Floats, score: NDArray[np.generic], skeleton: Skelet
     return draw_poses(cut, Poses(xy[None], np.asarray(score, np.float64)[None], box[None], skeleton, size), min_score=0)
 
 
-def draw_heatmaps(person: Person, answers: Sequence[Answers], *, side: int = 112) -> Pixels:
-    """The heatmaps of one person: a row per weights, a column per keypoint, all keypoints together in the first.
+def draw_heatmaps(person: Person, answers: Sequence[Answers], *, side: int = 160) -> Pixels:
+    """The heatmaps of one person: a row per weights, a column per keypoint, in two blocks; all together come first.
 
-    Each is laid over the picture, from clear at 0 to yellow at 1; a ring marks the labelled place.
+    Each is laid over the picture, from clear at 0 to yellow at its own peak, whose value stands in the corner; rings
+    mark the labelled places.
     """
     skeleton, image_to_cell = answers[0].estimator.skeleton, image_to_crop(person.crop, side)
     image = person.read()
-    faded = warp(image, image_to_cell, side).astype(np.float32).mean(2, keepdims=True).repeat(3, 2) * 0.6
+    cut = warp(image, image_to_cell, side)
+    faded = cut.astype(np.float32).mean(2, keepdims=True).repeat(3, 2) * 0.6
     places = apply(image_to_cell, _labelled(person))
-    titles = ["all", *(name.replace("right_", "r ").replace("left_", "l ") for name in skeleton.keypoints)]
-    rows = [np.concatenate([_bar("", side), *(_bar(title, side) for title in titles)], axis=1)]
+    titles = [person.id, "all", *(name.replace("_", " ") for name in skeleton.keypoints)]
+    labelled = _drawn(cut, places, person.labelled, skeleton)
+    rows = []
     for answer in answers:
         size = answer.estimator.input_size
         crop = torch.from_numpy(warp(image, image_to_crop(person.crop, size), size)).permute(2, 0, 1)[None]
         maps = answer.estimator.heatmaps(crop).cpu()
-        fine = F.interpolate(maps, size=(side, side), mode="bilinear")[0].clamp(0, 1).numpy()
-        cells = [_heated(faded, layer, places[[k]]) for k, layer in enumerate(fine)]
-        first = _drawn(warp(image, image_to_cell, side), places, person.labelled, skeleton)
-        rows += [
-            _bar(Path(answer.name).name, side * (len(titles) + 1)),
-            np.concatenate([first, _heated(faded, fine.max(0), places), *cells], axis=1),
-        ]
-    return np.concatenate(rows)
+        fine = F.interpolate(maps, size=(side, side), mode="bilinear")[0].clamp(min=0).numpy()
+        single = [_heated(faded, layer, places[[k]]) for k, layer in enumerate(fine)]
+        rows.append([labelled, _heated(faded, fine.max(0), places), *single])
+    half = (len(titles) + 1) // 2
+    blocks = []
+    for start in (0, half):
+        blocks.append(_row([_bar(title, side) for title in titles[start : start + half]], half))
+        for answer, cells in zip(answers, rows, strict=True):
+            named = _bar(Path(answer.name).name, side * half)
+            blocks += [named, _row(cells[start : start + half], half)]
+    return np.concatenate(blocks)
+
+
+def _row(cells: Sequence[Pixels], count: int) -> Pixels:
+    """Cells side by side, black ones added up to ``count``."""
+    return np.concatenate([*cells, *[np.zeros_like(cells[0])] * (count - len(cells))], axis=1)
 
 
 def _heated(faded: NDArray[np.float32], heat: NDArray[np.float32], places: Floats) -> Pixels:
     """A grey picture under a heatmap, with rings at the labelled places."""
-    share = heat[..., None] ** 0.7
-    colour = np.stack([np.full_like(heat, 255.0), 255 * heat, 30 + 0 * heat], -1)
-    picture = Image.fromarray(np.clip(faded * (1 - share) + colour * share, 0, 255).astype(np.uint8))
+    peak = float(heat.max())
+    share = heat / max(peak, 0.01)
+    colour = np.stack([np.full_like(share, 255.0), 255 * share, 30 + 0 * share], -1)
+    cover = share[..., None] ** 0.7
+    picture = Image.fromarray(np.clip(faded * (1 - cover) + colour * cover, 0, 255).astype(np.uint8))
     pen = ImageDraw.Draw(picture)
     for x, y in places[np.isfinite(places).all(1)]:
         pen.ellipse((x - 4, y - 4, x + 4, y + 4), outline=(90, 255, 160))
+    corner = (4, picture.height - _BAR)
+    pen.text(corner, f"{peak:.2f}", (255, 255, 255), ImageFont.load_default(12), stroke_width=1, stroke_fill=(0, 0, 0))
     return np.asarray(picture)
 
 
