@@ -27,6 +27,7 @@ FLOORS: dict[str, float] = {
     "experiment": 3,
     "predictions": 3,
     "report": 3,
+    "submission": 5,
     "gallery": 5,
     "breakdown": 3.5,
     "estimator": 3.5,

@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add(commands)
     evaluate.add_evaluate(commands)
     evaluate.add_score(commands)
+    evaluate.add_submission(commands)
     models.add_export(commands)
     models.add_models(commands)
     data.add(commands)

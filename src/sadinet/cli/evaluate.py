@@ -80,3 +80,22 @@ def _print_report(report: Any, arguments: argparse.Namespace) -> None:
         print_json(report.to_json())
     else:
         print(report.table(markdown=arguments.markdown))
+
+
+def add_submission(commands: Any) -> None:
+    """Adds ``submission``."""
+    parser = command(commands, "submission", _submission, "Predict MPII's test persons into the benchmark's file.")
+    parser.add_argument("weights", help="embedded name, checkpoint or training folder, with MPII's keypoints")
+    parser.add_argument("--data", required=True, type=Path, help="the folder that holds mpii/ with the official .mat")
+    parser.add_argument(
+        "--out", type=Path, default=Path("pred_keypoints_mpii.mat"), help="default: pred_keypoints_mpii.mat"
+    )
+    add_inference(parser)
+
+
+def _submission(arguments: argparse.Namespace) -> int:
+    from ..submission import write_submission
+
+    count = write_submission(make_estimator(arguments), arguments.data, arguments.out, quiet=arguments.quiet)
+    print(f"{arguments.out}: {count} persons")
+    return 0
