@@ -1,12 +1,14 @@
 """An estimator against the annotation of a split."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from .breakdown import break_down
 from .data.person import Person
 from .data.splits import Split
 from .distributed import ALONE, World
@@ -48,6 +50,7 @@ def evaluate_split(
     weights: str = "",
     quiet: bool = True,
     save: Path | None = None,
+    breakdown: bool = False,
     world: World = ALONE,
 ) -> Report:
     """The report on ``split``; the box is the data set's protocol's, made from its annotation.
@@ -58,6 +61,7 @@ def evaluate_split(
         weights: What to call them in the report.
         quiet: No progress bar.
         save: Also write the predictions here, ``.npz`` with ``xy`` and ``score``.
+        breakdown: Also score the persons by difficulty, see `sadinet.breakdown`.
         world: The processes that share the persons; all get the same report.
 
     Raises:
@@ -82,7 +86,9 @@ def evaluate_split(
         "weights": weights or estimator.reading.name,
         "test": estimator.inference.describe(),
         "input": f"{estimator.input_size} px",
-        "decoding": estimator.reading.decoding,
+        "decoding": "mean" if estimator.reading.answer == "mean" else estimator.reading.decoding,
         "boxes": "from the annotation",
     }
-    return score_persons(xy, split.persons, estimator.skeleton, protocol_of(estimator.skeleton), metadata)
+    skeleton, protocol = estimator.skeleton, protocol_of(estimator.skeleton)
+    report = score_persons(xy, split.persons, skeleton, protocol, metadata)
+    return replace(report, groups=break_down(xy, split.persons, skeleton, protocol)) if breakdown else report
