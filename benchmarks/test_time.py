@@ -42,10 +42,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     whole = sadinet.load(arguments.weights, device=arguments.device)
-    estimators = {
-        name: Estimator(whole.backend, whole.reading, inference=way)
-        for name, way in WAYS.items()
-    }
+    estimators = {name: Estimator(whole.backend, whole.reading, inference=way) for name, way in WAYS.items()}
     split = read_split(arguments.dataset, arguments.split, arguments.data)
     persons = split.persons[: arguments.persons or None]
     size = 4 * whole.inference.batch_size

@@ -1,6 +1,6 @@
 """An estimator against the annotation of a split."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from .breakdown import break_down
-from .data.person import Person
+from .calibration import Reliability, reliability, right_keypoints
+from .data.person import Person, head_sizes
 from .data.splits import Split
 from .distributed import ALONE, World
 from .errors import DataError
 from .estimator import Estimator
-from .geometry import Crop
+from .geometry import Crop, Floats
 from .metrics import LSP_PCK, MPII_PCKH, Protocol
 from .report import Report, score_persons
 from .skeleton import MPII, Skeleton
@@ -91,4 +92,12 @@ def evaluate_split(
     }
     skeleton, protocol = estimator.skeleton, protocol_of(estimator.skeleton)
     report = score_persons(xy, split.persons, skeleton, protocol, metadata)
+    report = replace(report, reliability=reliability_of(xy, score, split.persons, skeleton))
     return replace(report, groups=break_down(xy, split.persons, skeleton, protocol)) if breakdown else report
+
+
+def reliability_of(xy: Floats, score: Floats, persons: Sequence[Person], skeleton: Skeleton) -> Reliability | None:
+    """How far the scores ``(N, K)`` of predictions ``(N, K, 2)`` can be believed; None where no head size is known."""
+    truth, labelled = np.stack([p.xy for p in persons]), np.stack([p.labelled for p in persons])
+    right, judged = right_keypoints(xy, truth, labelled, head_sizes(persons, skeleton))
+    return reliability(score[judged], right[judged]) if judged.any() else None

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .calibration import Reliability
 from .data.person import Person
 from .errors import DataError
 from .geometry import Floats
@@ -76,6 +77,7 @@ class Report:
         metadata: Where the numbers come from, as printed: data set, split, its hash, weights, flip, scales, boxes ...
         notes: What a reader of the numbers should be told.
         groups: The same by difficulty, where asked for.
+        reliability: How far the keypoints' scores can be believed, where that is known.
     """
 
     protocol: Protocol
@@ -90,6 +92,7 @@ class Report:
     metadata: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     groups: tuple[Group, ...] = ()
+    reliability: Reliability | None = None
 
     @classmethod
     def from_distances(
@@ -176,6 +179,7 @@ class Report:
         means += f"keypoints {_number(self.mean_keypoints, 2)}; AUC {_number(self.auc, 2)}."
         lines = [means, f"{self.persons} persons, {self.count} keypoints."]
         lines += [f"Head is {' and '.join(part.keypoints)}." for part in self.parts if part.title == "Head"]
+        lines += [f"Scores as probabilities: {self.reliability}."] if self.reliability else []
         lines += ["; ".join(f"{key}: {value}" for key, value in self.metadata.items())] if self.metadata else []
         return lines + [f"Note: {note}" for note in self.notes]
 
