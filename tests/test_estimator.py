@@ -10,9 +10,10 @@ from PIL import Image
 
 from sadinet.backend import find_device
 from sadinet.errors import ConfigError, DataError, ImageError
-from sadinet.estimator import BOX_MARGIN, SIX_SCALES, Estimator, Inference, average_scales
+from sadinet.estimator import SIX_SCALES, Estimator, Inference
 from sadinet.experiment import override, preset
-from sadinet.geometry import Crop, apply, image_to_crop, whole_image
+from sadinet.geometry import BOX_MARGIN, Crop, apply, image_to_crop, whole_image
+from sadinet.heatmaps import average_scales
 from sadinet.model.network import STRIDE
 from sadinet.skeleton import LSP
 

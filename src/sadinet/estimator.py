@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
@@ -20,7 +19,7 @@ from .errors import ConfigError
 from .experiment import Experiment
 from .following import Answer, Found, Smoothing
 from .geometry import BOX_MARGIN, Crop, Floats, apply, checked_boxes, image_to_crop, invert, whole_image
-from .heatmaps import decode, unmirror
+from .heatmaps import average_scales, decode, unmirror, unmirror_moments
 from .images import Source, read_image, warp
 from .model.network import SadiNet
 from .persons import Boxes
@@ -93,6 +92,8 @@ class Estimator:
         self.backend: Backend = TorchBackend(network, device) if isinstance(network, nn.Module) else network
         self.reading = Reading.of(experiment) if isinstance(experiment, Experiment) else experiment
         self.inference = inference
+        if self.reading.answer == "mean" and not isinstance(self.backend, TorchBackend):
+            raise ConfigError(f"{self.reading.name} answers with its mean, which needs torch: load its checkpoint")
 
     @property
     def skeleton(self) -> Skeleton:
@@ -255,31 +256,60 @@ class Estimator:
     def _finish(
         self, images: NDArray[np.uint8], crops: Sequence[Crop], clock: Clock, with_heatmaps: bool
     ) -> list[Found]:
-        scales = self.inference.scales
+        scales, reference = self.inference.scales, max(self.inference.scales)
         shown = images.reshape(len(scales), len(crops), *images.shape[1:])
-        maps = [self.heatmaps(part) for part in shown]
-        reference = max(scales)
-        sigma = self.reading.sigma
-        if len(maps) == 1:
-            averaged = maps[0]
+        glow: Sequence[NDArray[np.float32] | None] = [None] * len(crops)
+        if self.reading.answer == "mean":
+            xy, scores = self._regressed(shown)
+            clock.stop("network")
         else:
-            averaged = average_scales(maps, scales, self.input_size)
-            sigma *= self.reading.stride * min(scales) / reference
-        if averaged.is_cuda:
-            torch.cuda.synchronize(averaged.device)
-        clock.stop("network")
-        xy, peak = decode(averaged, self.reading.decoding, sigma=sigma)
-        xy = (xy + 0.5) * (self.input_size / averaged.shape[-1]) - 0.5  # heatmap px to crop px
-        points, scores = (part.cpu().numpy().astype(np.float64) for part in (xy, self.reading.scores(peak)))
-        maps_of = averaged.amax(1).cpu().numpy() if with_heatmaps else [None] * len(crops)
-        windows = [image_to_crop(_scaled(crop, reference), self.input_size) for crop in crops]
-        places = [apply(invert(window), at) for window, at in zip(windows, points, strict=True)]
+            maps = [self.heatmaps(part) for part in shown]
+            if maps[0].is_cuda:
+                torch.cuda.synchronize(maps[0].device)
+            clock.stop("network")
+            xy, scores = self._decoded(maps)
+            if with_heatmaps:
+                glow = list(maps[scales.index(reference)].amax(1).cpu().numpy())
+        windows = [_scaled(crop, reference) for crop in crops]
+        places = [apply(invert(image_to_crop(w, self.input_size)), at) for w, at in zip(windows, xy, strict=True)]
         clock.stop("decode")
         share = {stage: ms / len(crops) for stage, ms in clock.ms.items()}
-        return [
-            Found(at, score, _scaled(crop, reference), heatmap, share)
-            for at, score, crop, heatmap in zip(places, scores, crops, maps_of, strict=True)
-        ]
+        persons = zip(places, scores, windows, glow, strict=True)
+        return [Found(at, score, window, heatmap, share) for at, score, window, heatmap in persons]
+
+    def _decoded(self, maps: Sequence[Tensor]) -> tuple[Floats, Floats]:
+        """``xy`` ``(B, K, 2)`` [px of the largest crop] and scores ``(B, K)`` from the heatmaps of every scale."""
+        scales, side, sigma = self.inference.scales, maps[0].shape[-1], self.reading.sigma
+        if len(maps) == 1:
+            xy, peak = decode(maps[0], self.reading.decoding, sigma=sigma)
+        else:
+            side, sigma = self.input_size, sigma * self.reading.stride * min(scales) / max(scales)
+            persons = len(maps[0])
+            step = 1 if maps[0].device.type == "cpu" else persons  # one person's fine maps fit a processor's cache
+            averaged = (
+                average_scales([part[i : i + step] for part in maps], scales, side) for i in range(0, persons, step)
+            )
+            found = [decode(part, self.reading.decoding, sigma=sigma) for part in averaged]
+            xy, peak = (torch.cat(parts) for parts in zip(*found, strict=True))
+        xy = (xy + 0.5) * (self.input_size / side) - 0.5  # heatmap px to crop px
+        points, scores = (part.cpu().numpy().astype(np.float64) for part in (xy, self.reading.scores(peak)))
+        return points, scores
+
+    def _regressed(self, shown: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        """The same of a network whose answer is the mean; averaged where heatmaps would be."""
+        assert isinstance(self.backend, TorchBackend)
+        scales, reference = self.inference.scales, max(self.inference.scales)
+        means, sure = [], []
+        for part, scale in zip(shown, scales, strict=True):
+            mean, deviation = self.backend.moments(part)
+            if self.inference.flip:
+                moments = self.backend.moments(part[:, :, ::-1])
+                mirrored, spread = unmirror_moments(*moments, self.skeleton.flip_index)
+                mean, deviation = (mean + mirrored) / 2, (deviation + spread) / 2
+            means.append(mean * (scale / reference))
+            sure.append(1 - deviation.mean(-1))
+        xy = (torch.stack(means).mean(0).double().cpu().numpy() + 0.5) * self.input_size - 0.5
+        return xy, self.reading.scores(torch.stack(sure).mean(0)).double().cpu().numpy()
 
     def heatmaps(self, images: NDArray[np.uint8]) -> Tensor:
         """Heatmaps ``(B, K, h, w)`` float32 of crops ``(B, S, S, 3)`` uint8 RGB, mirrored ones averaged in if set."""
@@ -303,31 +333,6 @@ def _cut(image: NDArray[np.uint8], image_to_out: Floats, size: int) -> tuple[NDA
     """A crop, and how long it took [ms]."""
     clock = Clock()
     return warp(image, image_to_out, size), clock.stop("crop")
-
-
-def average_scales(heatmaps: Sequence[Tensor], scales: Sequence[float], size: int) -> Tensor:
-    """The mean of heatmaps of differently large crops, on the grid of the largest crop at ``size`` x ``size``.
-
-    Args:
-        heatmaps: One ``(B, K, h, w)`` per scale.
-        scales: Factors on the crop's side.
-        size: Side of the result; a crop counts 0 beyond its border.
-
-    Returns:
-        ``(B, K, size, size)``.
-
-    Source: paper Sec. IV-A ("image pyramids with six scales"); the common grid: decision 008.
-    """
-    reference = max(scales)
-    total: Tensor | None = None
-    for maps, scale in zip(heatmaps, scales, strict=True):
-        side = (torch.arange(size, dtype=maps.dtype, device=maps.device) * 2 + 1) / size - 1
-        grid = torch.stack(torch.meshgrid(side, side, indexing="xy"), -1) * (reference / scale)
-        sampled = F.grid_sample(maps, grid.expand(len(maps), -1, -1, -1), align_corners=False)
-        total = sampled if total is None else total + sampled
-    if total is None:
-        raise ConfigError("no scales to average")
-    return total / len(scales)
 
 
 def _scaled(crop: Crop, scale: float) -> Crop:

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .errors import ConfigError
+
 TargetKind = Literal["rounded", "unbiased"]
 Decoding = Literal["argmax", "quarter", "dark"]
 
@@ -130,3 +132,34 @@ def _dark(around: Tensor) -> Tensor:
 def unmirror(heatmaps: Tensor, flip_index: Sequence[int]) -> Tensor:
     """Heatmaps of a mirrored picture as those of the picture itself: mirrored back, sides exchanged."""
     return heatmaps.flip(-1)[:, list(flip_index)]
+
+
+def unmirror_moments(mean: Tensor, deviation: Tensor, flip_index: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Means and deviations ``(B, K, 2)`` of a mirrored picture as those of the picture itself; 0 is its middle."""
+    order = list(flip_index)
+    return mean[:, order] * mean.new_tensor([-1.0, 1.0]), deviation[:, order]
+
+
+def average_scales(heatmaps: Sequence[Tensor], scales: Sequence[float], size: int) -> Tensor:
+    """The mean of heatmaps of differently large crops, on the grid of the largest crop at ``size`` x ``size``.
+
+    Args:
+        heatmaps: One ``(B, K, h, w)`` per scale.
+        scales: Factors on the crop's side.
+        size: Side of the result; a crop counts 0 beyond its border.
+
+    Returns:
+        ``(B, K, size, size)``.
+
+    Source: paper Sec. IV-A ("image pyramids with six scales"); the common grid: decision 008.
+    """
+    reference = max(scales)
+    total: Tensor | None = None
+    for maps, scale in zip(heatmaps, scales, strict=True):
+        side = (torch.arange(size, dtype=maps.dtype, device=maps.device) * 2 + 1) / size - 1
+        grid = torch.stack(torch.meshgrid(side, side, indexing="xy"), -1) * (reference / scale)
+        sampled = F.grid_sample(maps, grid.expand(len(maps), -1, -1, -1), align_corners=False)
+        total = sampled if total is None else total + sampled
+    if total is None:
+        raise ConfigError("no scales to average")
+    return total / len(scales)
