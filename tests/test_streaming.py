@@ -1,5 +1,6 @@
 """Streams of frames: the same poses as one by one, whatever is batched, read ahead, left out or stopped."""
 
+import dataclasses
 import logging
 import threading
 import weakref
@@ -9,11 +10,13 @@ import pytest
 import torch
 
 from sadinet import persons
+from sadinet.calibration import Calibration
 from sadinet.detect import Detections
 from sadinet.errors import ConfigError, DataError
 from sadinet.estimator import Estimator, Inference
 from sadinet.experiment import preset
-from sadinet.geometry import overlap
+from sadinet.following import as_score
+from sadinet.geometry import DETECTED_MARGIN, overlap
 from sadinet.persons import Finder, Place, boxes_between, place_persons
 from sadinet.sources import Failure, Frame
 from sadinet.streaming import stream_frames
@@ -105,7 +108,7 @@ class TestPictures:
         assert sum(network.batches) == sum(map(len, script))
         assert len(network.batches) <= -(-sum(network.batches) // batch_size) + 1  # over the borders of pictures
         for picture, boxes, poses in zip(given, script, streamed, strict=True):
-            same(poses, estimator.predict(picture, boxes))
+            same(poses, estimator.predict(picture, boxes, margin=DETECTED_MARGIN))
             assert (poses.ids, poses.frame, poses.time) == (None, None, None)
 
     def test_whole_pictures_where_there_is_no_detector(self):
@@ -454,7 +457,7 @@ class TestOptions:
     def test_predict_asks_a_detector_too(self):
         estimator, _ = make()
         poses = estimator.predict(pictures(1)[0], detector=Scripted([[box(4), box(30, 9.0)]]))
-        same(poses, estimator.predict(pictures(1)[0], [box(4), box(30, 9.0)]))
+        same(poses, estimator.predict(pictures(1)[0], [box(4), box(30, 9.0)], margin=DETECTED_MARGIN))
         assert len(estimator.predict(pictures(1)[0], detector=Scripted([[]]))) == 0
 
 
@@ -476,3 +479,11 @@ def test_placing_closes_its_source():
 def test_empty_sources_give_nothing():
     estimator, _ = make()
     assert list(estimator.stream([], detector="none")) == []
+
+
+def test_heights_of_peaks_are_told_as_scores():
+    estimator, _ = make()
+    assert as_score(estimator.reading, 0.3) == pytest.approx(0.3)
+    calibrated = dataclasses.replace(estimator.reading, calibration=Calibration((0.0, 0.2, 1.0), (0.1, 0.6, 0.9)))
+    assert as_score(calibrated, 0.2) == pytest.approx(0.6)
+    assert as_score(calibrated, 0.3) == pytest.approx(0.6 + 0.3 / 8)

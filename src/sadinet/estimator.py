@@ -18,7 +18,17 @@ from .detect import Detector
 from .errors import ConfigError
 from .experiment import Experiment
 from .following import Answer, Found, Smoothing
-from .geometry import BOX_MARGIN, Crop, Floats, apply, checked_boxes, image_to_crop, invert, whole_image
+from .geometry import (
+    BOX_MARGIN,
+    DETECTED_MARGIN,
+    Crop,
+    Floats,
+    apply,
+    checked_boxes,
+    image_to_crop,
+    invert,
+    whole_image,
+)
 from .heatmaps import average_scales, decode, unmirror, unmirror_moments
 from .images import Source, read_image, warp
 from .model.network import SadiNet
@@ -116,7 +126,7 @@ class Estimator:
         boxes: ArrayLike | None = None,
         *,
         detector: Detector | None = None,
-        margin: float = BOX_MARGIN,
+        margin: float | None = None,
     ) -> Poses:
         """The poses in one picture, a person per box.
 
@@ -125,7 +135,8 @@ class Estimator:
             boxes: ``(P, 4)`` or ``(4,)`` xyxy [image px], tight around the persons; None: those that ``detector``
                 finds, or without one, a person who fills the picture.
             detector: Finds the persons where there are no boxes; see `sadinet.detect.find_detector`.
-            margin: Factor on the longer side of a box that gives the square shown to the network.
+            margin: Factor on the longer side of a box that gives the square shown to the network; None: 1.25, and 1.05
+                for the boxes of ``detector``, which are wider.
 
         Raises:
             ImageError: If the picture cannot be read.
@@ -137,12 +148,14 @@ class Estimator:
         clock.stop("read")
         if boxes is None and detector is not None:
             boxes = detector.detect(pixels).boxes
+            margin = DETECTED_MARGIN if margin is None else margin
             clock.stop("detect")
         if boxes is None:
             checked = whole_image(width, height)[None]
             margin = 1.0
         else:
             checked = checked_boxes(boxes, width, height)
+            margin = BOX_MARGIN if margin is None else margin
         persons, size = [(pixels, Crop.around(box, margin)) for box in checked], self.batch_size
         batches = (persons[start : start + size] for start in range(0, len(persons), size))
         found = [person for batch in self.answers(batches) for person in batch]

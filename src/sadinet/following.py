@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from .geometry import Crop, Floats
 from .persons import Place
 from .poses import Poses
-from .skeleton import Skeleton
-from .smooth import OneEuroFilter
+from .reading import Reading
+from .smooth import SURE, OneEuroFilter
 from .sources import Frame
 from .timing import Clock, total
 from .track import Tracker
@@ -55,17 +56,23 @@ class Answer:
     found: tuple[Found, ...] = ()
 
 
+def as_score(reading: Reading, peak: float) -> float:
+    """The score that a network gives a keypoint whose heatmap is so high; where scores are calibrated they differ."""
+    return max(float(reading.scores(torch.tensor([peak]))[0]), 1e-6)
+
+
 class Follower:
     """Makes poses of what was found; follows persons from the first frame of a video to its last.
 
     Args:
-        skeleton: Of the keypoints.
+        reading: What the network's answers are.
         track: Give ids; None: in videos.
         smooth: Unless it is ``"none"``, keypoints of persons with ids are smoothed.
     """
 
-    def __init__(self, skeleton: Skeleton, track: bool | None, smooth: Smoothing | None) -> None:
-        self._skeleton, self._track, self._smooth = skeleton, track, smooth
+    def __init__(self, reading: Reading, track: bool | None, smooth: Smoothing | None) -> None:
+        self._skeleton, self._track, self._smooth = reading.skeleton, track, smooth
+        self._sure = as_score(reading, SURE)
         self._source: str | None = None
         self._time: float | None = None
         self._tracker: Tracker | None = None
@@ -98,7 +105,7 @@ class Follower:
         if time is None:
             time = 0.0 if new or self._time is None else self._time + _INTERVAL
         if new:
-            self._tracker, self._filter = Tracker(self._skeleton), OneEuroFilter()
+            self._tracker, self._filter = Tracker(self._skeleton), OneEuroFilter(sure=self._sure)
         assert self._tracker is not None
         assert self._filter is not None
         self._source, self._time = frame.source, time

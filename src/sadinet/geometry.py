@@ -20,6 +20,9 @@ Floats: TypeAlias = NDArray[np.float64]
 BOX_MARGIN = 1.25
 """A given box is taken as tight around the person; the network was trained on squares this much larger."""
 
+DETECTED_MARGIN = 1.05
+"""The same for the boxes of a detector, which hold hands, feet and clothes too (decision 016)."""
+
 
 @dataclass(frozen=True)
 class Crop:

@@ -16,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from .boxes import boxes_of
 from .detect import Detector, find_detector
 from .errors import DataError
-from .geometry import BOX_MARGIN, Crop, Floats, checked_boxes, overlap, whole_image
+from .geometry import BOX_MARGIN, DETECTED_MARGIN, Crop, Floats, checked_boxes, overlap, whole_image
 from .sources import Failure, Frame
 from .timing import Clock
 
@@ -83,7 +83,7 @@ class Finder:
             assert self.detector is not None
             found = self.detector.detect(frame.pixels).boxes
             clock.stop("detect")
-            return Place(frame, found[: self.most], ms=clock.ms)
+            return Place(frame, found[: self.most], DETECTED_MARGIN, clock.ms)
         try:
             return Place(frame, self._given(frame, width, height)[: self.most])
         except DataError as error:
@@ -146,7 +146,7 @@ def place_persons(frames: Generator[Frame | Failure], finder: Finder, every: int
         """The frames that wait, then ``end``."""
         if last is not None and isinstance(end, Place):
             for frame in waiting:
-                yield Place(frame, boxes_between(last, end, frame), ms={"detect": 0.0})
+                yield Place(frame, boxes_between(last, end, frame), DETECTED_MARGIN, {"detect": 0.0})
         waiting.clear()
         yield end
 

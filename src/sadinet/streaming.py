@@ -13,27 +13,28 @@ from typing import Protocol
 from .ahead import read_ahead
 from .detect import Detector
 from .errors import ConfigError
-from .following import Answer, Follower, Found, Smoothing
-from .geometry import Crop
+from .following import Answer, Follower, Found, Smoothing, as_score
+from .geometry import BOX_MARGIN, DETECTED_MARGIN, Crop
 from .images import Pixels
 from .persons import DETECT_EVERY, Boxes, Finder, Place, choose_detector, place_persons
 from .poses import Poses
-from .skeleton import Skeleton
+from .reading import Reading
 from .sources import Failure, Frame, Sources, read_frames
 from .timing import Clock
-from .track import follow_boxes
+from .track import GONE, SEEN, follow_boxes
 
 _PENDING_BYTES = 64_000_000  # of pixels that wait for a batch to fill
 _PLACED_AHEAD = 2  # frames whose persons are found while the network works
 
 
 class Network(Protocol):
-    """What is needed of an estimator."""
+    """What is needed of an estimator.
 
-    @property
-    def skeleton(self) -> Skeleton:
-        """Of its answers."""
-        ...
+    Attributes:
+        reading: What its answers are.
+    """
+
+    reading: Reading
 
     @property
     def batch_size(self) -> int:
@@ -83,7 +84,7 @@ def stream_frames(
     if smooth not in (None, "none", "one-euro"):
         raise ConfigError(f"smooth={smooth!r}: give 'one-euro' or 'none'")
     finder = Finder(boxes, choose_detector(detector) if boxes is None else None, max_persons)
-    follower = Follower(network.skeleton, track, smooth)
+    follower = Follower(network.reading, track, smooth)
     frames = read_frames(source)
     return _begin(network, frames, finder, follower, detect_every, heatmaps)
 
@@ -153,10 +154,15 @@ def _live(
             clock = Clock()
             height, width = item.pixels.shape[:2]
             boxes, _ = follow_boxes(
-                last.xy, last.score, last.boxes, skeleton=network.skeleton, image_size=(width, height)
+                *(last.xy, last.score, last.boxes),
+                skeleton=network.reading.skeleton,
+                image_size=(width, height),
+                min_score=as_score(network.reading, SEEN),
+                gone=as_score(network.reading, GONE),
+                margin=BOX_MARGIN / DETECTED_MARGIN,  # boxes like a detector's
             )
             clock.stop("track")
-            place: Place | Failure = Place(item, boxes, ms=clock.ms)
+            place: Place | Failure = Place(item, boxes, DETECTED_MARGIN, clock.ms)
         else:
             place, since = finder.place(item), 0
         if isinstance(place, Failure):
