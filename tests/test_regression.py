@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sadinet.checkpoint import load_checkpoint, save_checkpoint
+from sadinet.curves import draw_curves
 from sadinet.data.splits import read_split
 from sadinet.estimator import Estimator, Inference
 from sadinet.evaluate import evaluate_split
@@ -68,6 +69,13 @@ def test_it_is_kept_whole_and_scored_by_its_mean(tmp_path):
     kept = load_checkpoint(tmp_path / "a.safetensors").network
     images = torch.rand(2, 3, 64, 64)
     assert torch.equal(kept.regress(images)[0], network.eval().regress(images)[0])
+
+
+def test_curves_of_a_negative_loss_are_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    log = [{"epoch": i, "loss_total": 1.0 - i, "loss_distribution": 1.0 - i, "val": 5.0} for i in (1, 2, 3)]
+    assert draw_curves(log, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 1000
 
 
 def test_a_few_steps_move_the_mean_towards_the_keypoints(tmp_path):
