@@ -23,7 +23,7 @@ class Backend(Protocol):
 
     Attributes:
         name: ``"torch"``, ``"onnxruntime"`` or ``"openvino"``.
-        device: Where it computes.
+        device: Where its heatmaps are.
     """
 
     name: str
@@ -128,19 +128,20 @@ class OnnxBackend:
         ort = require("onnxruntime", "onnx")
         source = source or ("the model" if isinstance(model, bytes) else str(model))
         providers = ort.get_available_providers()
-        self.device = torch.device(device or ("cuda" if "CUDAExecutionProvider" in providers else "cpu"))
-        wanted = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(self.device.type, "")
+        kind, _, index = str(device or ("cuda" if "CUDAExecutionProvider" in providers else "cpu")).partition(":")
+        wanted = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(kind, "")
         if wanted not in providers:
             raise ConfigError(
                 f"device '{device}' cannot be used by this onnxruntime ({', '.join(providers)}); give cpu"
             )
+        self.device = torch.device("cpu")  # where it takes and gives arrays
         options = ort.SessionOptions()
         options.intra_op_num_threads = thread_count()
         options.log_severity_level = 3
         self._weights = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in (weights or {}).items()}
         if self._weights:
             options.add_external_initializers(list(self._weights), list(self._weights.values()))
-        where = [(wanted, {"device_id": self.device.index or 0})] if wanted.startswith("CUDA") else [wanted]
+        where = [(wanted, {"device_id": int(index or 0)})] if kind == "cuda" else [wanted]
         content = model if isinstance(model, bytes) else _read(model)
         try:
             self.session = ort.InferenceSession(content, options, providers=where)
@@ -155,7 +156,7 @@ class OnnxBackend:
         images = np.ascontiguousarray(images)
         parts = _batches(images, self._batch)
         answers = [self.session.run(["heatmaps"], {"images": part})[0] for part in parts]
-        return torch.from_numpy(np.concatenate(answers)[: len(images)]).to(self.device)
+        return torch.from_numpy(np.concatenate(answers)[: len(images)])
 
 
 class OpenVinoBackend:
