@@ -38,6 +38,7 @@ FLOORS: dict[str, float] = {
     "learner": 4.5,
     "folder": 4.8,
     "models": 4.5,
+    "doctor": 5,
     "predict": 5,
     "export": 5,
     "score": 5,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import SadinetError
-from . import data, evaluate, models, predict, train
+from . import data, doctor, evaluate, models, predict, train
 
 _EPILOG = """\
 examples:
@@ -61,4 +61,5 @@ def _parser() -> argparse.ArgumentParser:
     models.add_export(commands)
     models.add_models(commands)
     data.add(commands)
+    doctor.add(commands)
     return parser
