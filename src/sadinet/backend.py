@@ -186,8 +186,8 @@ class OpenVinoBackend:
             )
         except RuntimeError as error:
             raise CheckpointError(f"{model}: not an ONNX model that can be run ({_reason(error)})") from None
-        info = graph.get_rt_info()
-        self.facts = {key: info["framework"][key].astype(str) for key in info.get("framework", {})}
+        where = ["framework", "sadinet"]  # the metadata of ONNX files
+        self.facts = {"sadinet": graph.get_rt_info(where).astype(str)} if graph.has_rt_info(where) else {}
         shape = graph.inputs[0].partial_shape[0]
         self._batch = 0 if shape.is_dynamic else int(shape.get_length())
 
