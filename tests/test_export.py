@@ -3,11 +3,14 @@
 import dataclasses
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import sadinet
 from sadinet import export as module
@@ -240,6 +243,21 @@ class TestLoad:
             sadinet.load(place / "net.safetensors", backend="onnxruntime", device="cpu")
         with pytest.raises(ConfigError, match="toaster"):
             sadinet.load(place / "net.onnx", device="toaster")
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (300, 171), (40, 90)])
+def test_the_example_finds_the_same_without_sadinet(place, tmp_path, shape):
+    example = Path(__file__).parents[1] / "examples" / "onnx_standalone.py"
+    coarse = np.random.default_rng(2).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize(shape, Image.Resampling.BICUBIC).save(tmp_path / "x.png")
+    words = [sys.executable, str(example), str(place / "net.onnx"), str(tmp_path / "x.png")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300)
+    assert "sadinet" not in example.read_text().split('"""')[2]
+    found = json.loads(done.stdout)
+    poses = sadinet.load(place / "net.onnx", flip=False).predict(tmp_path / "x.png")
+    assert list(found) == list(poses.skeleton.keypoints)
+    np.testing.assert_allclose(np.array(list(found.values()))[:, :2], poses.xy[0], atol=0.05 * max(shape) / 64)
+    np.testing.assert_allclose(np.array(list(found.values()))[:, 2], poses.score[0], atol=0.006)
 
 
 class TestVariants:
