@@ -4,9 +4,10 @@
 
 For each preset (an untrained network of its shape at 256 px, folded, without training-only parts) and each of torch and
 onnxruntime: milliseconds per person, multiply-adds per second as a share of the rate of a large matrix product measured
-in the same run (the best of numpy's, torch's and onnxruntime's), and the share of the time by stage. A stage is a resolution of the
-hourglass, ``1/4`` being the finest; ``head`` is the convolution in front of the heatmaps and the heatmaps; ``gates`` is
-what works on single pixels; ``rest`` is what lies between the layers. Prints a table; --out also writes JSON.
+in the same run (the best of numpy's, torch's and onnxruntime's), and the share of the time by stage. A stage is a
+resolution of the hourglass, ``1/4`` being the finest; ``head`` is the convolution in front of the heatmaps and the
+heatmaps; ``gates`` is what works on single pixels; ``rest`` is what lies between the layers. Prints a table; --out also
+writes JSON.
 """
 
 import argparse

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -188,13 +189,15 @@ class OpenVinoBackend:
             raise CheckpointError(f"{model}: not an ONNX model that can be run ({_reason(error)})") from None
         where = ["framework", "sadinet"]  # the metadata of ONNX files
         self.facts = {"sadinet": graph.get_rt_info(where).astype(str)} if graph.has_rt_info(where) else {}
+        self._one_at_a_time = Lock()  # a compiled model holds one request
         shape = graph.inputs[0].partial_shape[0]
         self._batch = 0 if shape.is_dynamic else int(shape.get_length())
 
     def heatmaps(self, images: NDArray[np.uint8]) -> Tensor:
         """Heatmaps ``(B, K, h, w)`` float32 of crops ``(B, S, S, 3)`` uint8 RGB."""
         images = np.ascontiguousarray(images)
-        answers = [self._compiled({"images": part})["heatmaps"] for part in _batches(images, self._batch)]
+        with self._one_at_a_time:
+            answers = [self._compiled({"images": part})["heatmaps"] for part in _batches(images, self._batch)]
         return torch.from_numpy(np.concatenate(answers)[: len(images)])
 
 
