@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import sadinet
-from sadinet import models
+from sadinet import doctor, models
 from sadinet.checkpoint import load_checkpoint, save_checkpoint
 from sadinet.cli import main
 from sadinet.data.toy import write_toy
@@ -20,16 +20,17 @@ from sadinet.model.network import SadiNet
 from sadinet.models import Model
 from sadinet.poses import Poses
 
-INFERENCE = "--device --batch-size --no-flip --six-scales"
+INFERENCE = "--device --backend --batch-size --no-flip --six-scales"
 OPTIONS = {
     "predict": f"SOURCE --weights --out --box --boxes --detector --max-persons --save --min-score --heatmaps --no-draw "
     f"--json --resume --detect-every --track --no-track --smooth {INFERENCE}",
     "train": "--list --data --out --set --show --resume --init --device --workers --json",
     "evaluate": f"weights --dataset --split --data --json --markdown --save {INFERENCE}",
     "score": "file --dataset --split --data --json --markdown --layout --one-based --key",
-    "export": "weights out --half",
+    "export": "weights out --format --half --int8 --data --dataset --calibration --batch --opset --decode",
     "models": "--json",
     "fetch": "name --url --sha256 --name --max-mb --json",
+    "doctor": "--fast --json",
     "data check": "data --fast --sheet --json",
     "data toy": "data --count --seed",
 }
@@ -339,6 +340,35 @@ class TestOthers:
         assert [(line["name"], line["whole"]) for line in lines] == [("good", True), ("broken", False)]
         known.pop("broken")
         assert run("models")[0] == 0
+
+    def test_doctor_tells_what_is_there_and_what_is_not(self, run, monkeypatch, tmp_path):
+        if models.DEFAULT not in models.embedded_models():
+            pytest.skip("this checkout has no weights in src/sadinet/weights")
+        monkeypatch.setattr(doctor, "_version", lambda package: None if package in ("av", "onnx") else "9.8")
+        code, out, err = run("doctor", "--fast")
+        assert (code, err) == (0, "")
+        assert out.startswith(f"sadinet {sadinet.__version__}, Python ")
+        assert 'video        no av: pip install "sadinet[video]"' in out
+        assert 'export       onnxscript 9.8; no onnx: pip install "sadinet[export]"' in out
+        assert f"weights   {models.DEFAULT} whole" in out
+        (tmp_path / "broken.safetensors").write_bytes(b"x")
+        broken = {"broken": Model("broken", tmp_path / "broken.safetensors")}
+        monkeypatch.setattr(doctor, "embedded_models", lambda: broken)
+        code, out, _ = run("doctor", "--fast", "--json")
+        found = json.loads(out)
+        assert code == 1
+        assert found["weights"] == {"broken": False}
+        assert len(found["problems"]) == 2
+        assert "'broken' are damaged" in found["problems"][0]
+
+    def test_the_doctor_times_every_backend(self, run, monkeypatch):
+        if models.DEFAULT not in models.embedded_models():
+            pytest.skip("this checkout has no weights in src/sadinet/weights")
+        monkeypatch.setattr(doctor, "_milliseconds", lambda work, seconds: (work(), 32 * seconds)[1])
+        found = json.loads(run("doctor", "--json")[1])
+        assert found["problems"] == []
+        assert list(found["milliseconds"]) == [name for name in found["backends"] if name != "openvino"]
+        assert all(took["one"] == 16 * took["sixteen"] > 0 for took in found["milliseconds"].values())
 
     def test_data_toy_and_check(self, run, tmp_path):
         code, out, _ = run("data", "toy", tmp_path, "--count", 7, "--seed", 3)

@@ -12,7 +12,10 @@ from sadinet.models import DEFAULT, embedded_models
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+ALONE = [example for example in EXAMPLES if "sys.argv" not in example.read_text("utf-8")]  # others: tests of their own
+
+
+@pytest.mark.parametrize("example", ALONE, ids=lambda path: path.name)
 def test_example(example, tmp_path, monkeypatch, capsys):
     if "sadinet.load()" in example.read_text("utf-8") and DEFAULT not in embedded_models():
         pytest.skip(f"this checkout has no weights '{DEFAULT}' in src/sadinet/weights")

@@ -59,6 +59,7 @@ FLOORS: dict[str, float] = {
     "models": 4.5,
     "job": 4.5,
     "film": 4.8,
+    "doctor": 5,
     "predict": 5,
     "export": 5,
     "score": 5,

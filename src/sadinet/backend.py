@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -23,7 +24,7 @@ class Backend(Protocol):
 
     Attributes:
         name: ``"torch"``, ``"onnxruntime"`` or ``"openvino"``.
-        device: Where it computes.
+        device: Where its heatmaps are.
     """
 
     name: str
@@ -137,19 +138,20 @@ class OnnxBackend:
         ort = require("onnxruntime", "onnx")
         source = source or ("the model" if isinstance(model, bytes) else str(model))
         providers = ort.get_available_providers()
-        self.device = torch.device(device or ("cuda" if "CUDAExecutionProvider" in providers else "cpu"))
-        wanted = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(self.device.type, "")
+        kind, _, index = str(device or ("cuda" if "CUDAExecutionProvider" in providers else "cpu")).partition(":")
+        wanted = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(kind, "")
         if wanted not in providers:
             raise ConfigError(
                 f"device '{device}' cannot be used by this onnxruntime ({', '.join(providers)}); give cpu"
             )
+        self.device = torch.device("cpu")  # where it takes and gives arrays
         options = ort.SessionOptions()
         options.intra_op_num_threads = thread_count()
         options.log_severity_level = 3
         self._weights = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in (weights or {}).items()}
         if self._weights:
             options.add_external_initializers(list(self._weights), list(self._weights.values()))
-        where = [(wanted, {"device_id": self.device.index or 0})] if wanted.startswith("CUDA") else [wanted]
+        where = [(wanted, {"device_id": int(index or 0)})] if kind == "cuda" else [wanted]
         content = model if isinstance(model, bytes) else _read(model)
         try:
             self.session = ort.InferenceSession(content, options, providers=where)
@@ -164,7 +166,7 @@ class OnnxBackend:
         images = np.ascontiguousarray(images)
         parts = _batches(images, self._batch)
         answers = [self.session.run(["heatmaps"], {"images": part})[0] for part in parts]
-        return torch.from_numpy(np.concatenate(answers)[: len(images)]).to(self.device)
+        return torch.from_numpy(np.concatenate(answers)[: len(images)])
 
 
 class OpenVinoBackend:
@@ -194,15 +196,17 @@ class OpenVinoBackend:
             )
         except RuntimeError as error:
             raise CheckpointError(f"{model}: not an ONNX model that can be run ({_reason(error)})") from None
-        info = graph.get_rt_info()
-        self.facts = {key: info["framework"][key].astype(str) for key in info.get("framework", {})}
+        where = ["framework", "sadinet"]  # the metadata of ONNX files
+        self.facts = {"sadinet": graph.get_rt_info(where).astype(str)} if graph.has_rt_info(where) else {}
+        self._one_at_a_time = Lock()  # a compiled model holds one request
         shape = graph.inputs[0].partial_shape[0]
         self._batch = 0 if shape.is_dynamic else int(shape.get_length())
 
     def heatmaps(self, images: NDArray[np.uint8]) -> Tensor:
         """Heatmaps ``(B, K, h, w)`` float32 of crops ``(B, S, S, 3)`` uint8 RGB."""
         images = np.ascontiguousarray(images)
-        answers = [self._compiled({"images": part})["heatmaps"] for part in _batches(images, self._batch)]
+        with self._one_at_a_time:
+            answers = [self._compiled({"images": part})["heatmaps"] for part in _batches(images, self._batch)]
         return torch.from_numpy(np.concatenate(answers)[: len(images)])
 
 

@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal
 
@@ -125,8 +126,14 @@ def graph_name(network: SadiNet) -> str:
 def write_graph(network: SadiNet, reading: Reading, folder: Path) -> Path:
     """Writes the graph without its weights: small, and good for every network of this shape (`weights_of` fills it)."""
     onnx = require("onnx", "export")
+    network = deepcopy(network)
+    for values in network.parameters():
+        nn.init.normal_(values)  # the exporter would merge weights that are equal
     model = build(network, reading)
     known = weights_of(network)
+    missing = set(known) - {tensor.name for tensor in model.graph.initializer}
+    if missing:
+        raise ConfigError(f"the exporter renamed weights ({', '.join(sorted(missing)[:3])}): this torch is not known")
     for tensor in model.graph.initializer:
         if tensor.name in known:
             tensor.ClearField("raw_data")

@@ -82,9 +82,7 @@ class Reading:
         try:
             told = json.loads(facts["sadinet"])
             if told["format"] != FORMAT:
-                raise CheckpointError(
-                    f"{source}: written in the format {told['format']!r}, this sadinet knows {FORMAT}"
-                )
+                raise CheckpointError(f"{source}: its format is {told['format']!r}, this sadinet knows {FORMAT}")
             return from_dict(cls, told["reading"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{source}: says nothing of its keypoints ({error!r}); export it again") from None

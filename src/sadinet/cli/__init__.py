@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import SadinetError
-from . import calibrate, data, evaluate, fetch, gallery, models, predict, study, train
+from . import calibrate, data, doctor, evaluate, fetch, gallery, models, predict, study, train
 
 _EPILOG = """\
 examples:
@@ -66,4 +66,5 @@ def _parser() -> argparse.ArgumentParser:
     data.add(commands)
     study.add(commands)
     gallery.add(commands)
+    doctor.add(commands)
     return parser
