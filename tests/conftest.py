@@ -15,3 +15,10 @@ def shared() -> Path:
         if (parent / "shared" / "data" / "README.md").is_file():
             return parent / "shared"
     pytest.skip("no folder of real data (shared/data) beside this checkout")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No detector that the user named or fetched decides what a test finds."""
+    monkeypatch.delenv("SADINET_DETECTOR", raising=False)
+    monkeypatch.setenv("SADINET_HOME", str(tmp_path_factory.getbasetemp() / "home"))

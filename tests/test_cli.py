@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -351,6 +352,7 @@ class TestOthers:
         assert 'video        no av: pip install "sadinet[video]"' in out
         assert 'export       onnxscript 9.8; no onnx: pip install "sadinet[export]"' in out
         assert f"weights   {models.DEFAULT} whole" in out
+        assert "detector  none: sadinet fetch yolox-nano" in out
         (tmp_path / "broken.safetensors").write_bytes(b"x")
         broken = {"broken": Model("broken", tmp_path / "broken.safetensors")}
         monkeypatch.setattr(doctor, "embedded_models", lambda: broken)
@@ -360,6 +362,16 @@ class TestOthers:
         assert found["weights"] == {"broken": False}
         assert len(found["problems"]) == 2
         assert "'broken' are damaged" in found["problems"][0]
+
+    def test_the_doctor_finds_the_detector(self, run, monkeypatch, tmp_path):
+        monkeypatch.setattr(doctor, "find_detector", lambda: SimpleNamespace(file=tmp_path / "d.onnx"))
+        assert f"detector  {tmp_path / 'd.onnx'}" in run("doctor", "--fast")[1]
+        monkeypatch.undo()
+        monkeypatch.setenv("SADINET_DETECTOR", str(tmp_path / "gone.onnx"))
+        code, out, _ = run("doctor", "--fast")
+        assert code == 1
+        assert "PROBLEM   the person detector that SADINET_DETECTOR names" in out
+        assert "gone.onnx" in out
 
     def test_the_doctor_times_every_backend(self, run, monkeypatch):
         if models.DEFAULT not in models.embedded_models():

@@ -11,6 +11,7 @@ import torch
 
 from . import __version__
 from .backend import Engine, is_installed, thread_count
+from .detect import ENVIRONMENT, find_detector
 from .errors import SadinetError
 from .models import DEFAULT, embedded_models, load
 
@@ -60,10 +61,21 @@ def examine(seconds: float = 5.0) -> dict[str, Any]:
         "threads": thread_count(),
         "backends": present,
         "weights": weights,
+        "detector": _detector(problems),
         "default": load(DEFAULT).backend.name if weights.get(DEFAULT) else None,
         "milliseconds": engines,
         "problems": problems,
     }
+
+
+def _detector(problems: list[str]) -> str | None:
+    """The file of the person detector that is used where none is named."""
+    try:
+        found = find_detector()
+    except SadinetError as error:
+        problems.append(f"the person detector that {ENVIRONMENT} names, or that was fetched, does not run: {error}")
+        return None
+    return None if found is None else str(found.file)
 
 
 def _version(package: str) -> str | None:

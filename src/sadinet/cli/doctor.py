@@ -26,6 +26,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     for name, whole in found["weights"].items():
         print(f"weights   {name} {'whole' if whole else 'DAMAGED'}")
     print(f"backends  {', '.join(found['backends'])}; on their own the default weights take {found['default']}")
+    print(f"detector  {found['detector'] or 'none: sadinet fetch yolox-nano, or --detector FILE.onnx'}")
     for engine, took in found["milliseconds"].items():
         if took is not None:
             print(f"  {engine:12} {took['one']:6.2f} ms per person alone, {took['sixteen']:.2f} ms in batches of 16")
