@@ -21,7 +21,7 @@ import numpy as np
 from boxes import RULES, Boxes, Rule, choose, crop_around, upright
 from litert import PEERS, LiteRT
 from numpy.typing import NDArray
-from tables import COLUMNS, accuracy_table, limb_mean
+from page import COLUMNS, accuracy_table, limb_mean
 
 import sadinet
 from sadinet import LSP, SIX_SCALES

@@ -15,13 +15,6 @@ Boxes = NDArray[np.float64]
 Rule = Literal["truth", "matched", "central", "whole"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 
-TITLES: dict[Rule, str] = {
-    "truth": "true keypoints",
-    "matched": "detector, the person's box",
-    "central": "detector, most central box",
-    "whole": "whole picture",
-}
-
 
 def overlaps(boxes: Boxes, box: Boxes) -> NDArray[np.float64]:
     """Intersection over union ``(N,)`` of each of ``boxes`` ``(N, 4)`` with ``box`` ``(4,)``."""

@@ -5,9 +5,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from boxes import TITLES
-
 COLUMNS = ("Head", "Sho.", "Elb.", "Wri.", "Hip", "Knee", "Ank.")
+
+BOXES = {
+    "truth": "true keypoints",
+    "matched": "detector, the person's box",
+    "central": "detector, most central box",
+    "whole": "whole picture",
+}
+"""What the rules of `boxes.py` are called."""
 
 
 def limb_mean(columns: Mapping[str, float | None], counts: Mapping[str, int]) -> float:
@@ -35,7 +41,7 @@ def accuracy_table(result: Mapping[str, Any], rules: Sequence[str]) -> str:
     body = []
     for row in rows:
         name = f"**{row['model']}**" if row["kind"] == "ours" else row["model"]
-        where = [TITLES[row["boxes"]]] if len(rules) > 1 else []
+        where = [BOXES[row["boxes"]]] if len(rules) > 1 else []
         shares = [number(row["columns"][column]) for column in COLUMNS]
         body.append([name, *where, row["test"], *shares, number(row["mean"]), f"**{number(row['limbs'])}**"])
     return markdown(head, body, words=3 if len(rules) > 1 else 2)
