@@ -4,7 +4,8 @@
 
 The same pictures for everybody and four ways to say where the person is (`boxes.py`); each model gets the square around
 the box with the margin it was made for. DATA holds ``lsp/`` (and ``lspet/`` for ``--split val``), MODELS the peers'
-``.tflite`` files and ``yolox_nano.onnx``, the detector. Nothing is tuned here. Writes benchmarks/results/peers_accuracy.json.
+``.tflite`` files and ``yolox_nano.onnx``, the detector. Nothing is tuned here. Writes
+benchmarks/results/peers_accuracy.json.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from page import COLUMNS, accuracy_table, limb_mean
 
 import sadinet
-from sadinet import LSP, SIX_SCALES
+from sadinet import LSP
 from sadinet.data.person import Person
 from sadinet.data.splits import Split, read_split
 from sadinet.errors import SadinetError
@@ -125,7 +126,7 @@ class Measurement:
 
         def crop_of(number: int) -> Crop | None:
             xy = self.split.persons[number].xy
-            return upright(xy, limbs, margin) if np.isfinite(xy[sum(limbs, [])]).all() else None
+            return upright(xy, limbs, margin) if np.isfinite(xy[[*limbs[0], *limbs[1]]]).all() else None
 
         xy = find_keypoints(model, self.split.persons, crop_of)
         self._add(name, f"{key}-upright", "peer", "truth", "crop turned upright by the truth", xy, file)
@@ -201,7 +202,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "facts": {
             "persons": f"{len(split)}, {split.name}, hash {split.hash}",
             "protocol": LSP_PCK.describe(),
-            "detector": f"{DETECTOR}; " + ", ".join(_found(measurement, len(split))) if _found(measurement, len(split)) else "not used",
+            "detector": _detections(measurement),
             "versions": ", ".join(_versions()),
         },
         "rows": measurement.rows,
@@ -209,13 +210,14 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _found(measurement: Measurement, persons: int) -> list[str]:
-    boxes = measurement.boxes
-    return [
-        f"{rule}: {int(np.isfinite(boxes[rule]).all(1).sum())} of {persons} persons found"
-        for rule in ("matched", "central")
-        if rule in boxes
+def _detections(measurement: Measurement) -> str:
+    names: tuple[tuple[Rule, str], ...] = (("matched", "the person's box"), ("central", "any box"))
+    found = [
+        f"{name} found in {int(np.isfinite(measurement.boxes[rule]).all(1).sum())} pictures"
+        for rule, name in names
+        if rule in measurement.boxes
     ]
+    return "; ".join([DETECTOR, *found]) if found else "not used"
 
 
 def _versions() -> Iterator[str]:
@@ -251,7 +253,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="the folder that holds lsp/")
     parser.add_argument("models", type=Path, help=f"the folder of the peers' files and {DETECTOR}")
-    parser.add_argument("--predictions", nargs="*", default=[], type=Path, metavar="FILE", help="of LSP's test pictures")
+    parser.add_argument("--predictions", nargs="*", default=[], type=Path, metavar="FILE", help="of LSP test")
     parser.add_argument("--weights", nargs="*", default=["lsp-t"], help="ours: names, checkpoints or .onnx files")
     parser.add_argument("--tests", nargs="+", default=list(TESTS), choices=TESTS, help="how ours are asked")
     parser.add_argument("--boxes", nargs="+", default=list(RULES), choices=RULES, help="where persons are looked for")

@@ -172,6 +172,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="small ones only")
     arguments = parser.parse_args()
     folder, quick = arguments.folder, arguments.quick
+    if strangers := {Path(file).stem for file in arguments.weights} - {f"lsp-{size}" for size in SIZES}:
+        parser.error(f"--weights: call the files lsp-t, lsp-s or lsp-b, not {', '.join(sorted(strangers))}")
     folder.mkdir(parents=True, exist_ok=True)
     everybody = [
         *ours(arguments.weights, folder, arguments.data, quick=quick),

@@ -51,7 +51,8 @@ def race_table(result: Mapping[str, Any], accuracy: Mapping[str, Any] | None) ->
     """Milliseconds per person, ratios and start-up of every model, the quickest first."""
     threads, batches = result["threads"], result["batches"]
     first = f"{threads[0]}/{batches[0]}"
-    head = ["", "engine", "12 limb keypoints", *(f"ms, {t} thread{'s' * (t > 1)}, batch {b}" for t in threads for b in batches)]
+    head = ["", "engine", "12 limb keypoints"]
+    head += [f"ms, {t} thread{'s' * (t > 1)}, batch {b}" for t in threads for b in batches]
     head += [f"time / {result['reference']}"]
     rows = sorted(result["rows"], key=lambda row: _median(row, first))
     body = []
@@ -106,7 +107,8 @@ def fill(page: str, accuracy: Mapping[str, Any] | None, race: Mapping[str, Any] 
     """``page`` with all tables from the results; where there is none yet, it says so."""
     nothing = "Not measured yet."
     page = insert(page, "same crops", accuracy_table(accuracy, ["truth"]) if accuracy else nothing)
-    page = insert(page, "other boxes", accuracy_table(accuracy, ["matched", "central", "whole"]) if accuracy else nothing)
+    others = ["matched", "central", "whole"]
+    page = insert(page, "other boxes", accuracy_table(accuracy, others) if accuracy else nothing)
     page = insert(page, "accuracy facts", _facts(accuracy) if accuracy else nothing)
     page = insert(page, "race", race_table(race, accuracy) if race else nothing)
     page = insert(page, "resources", resources_table(race) if race else nothing)

@@ -3,7 +3,7 @@
     python benchmarks/peers/race.py DATA MODELS [--threads 1 2] [--batches 1 16] [--minutes 6]
 
 Timed is all from a decoded picture and a box to keypoints in the picture: cutting out, network, decoding; one pass, no
-mirror. Each model lives in a process of its own, pinned to as many cores as it may have threads, all at once (some 8 GB);
+mirror. Each model lives in a process of its own, pinned to as many cores as it may have threads, all at once (some GB);
 they are asked one after the other, in rounds of a new order each, so that what the machine does else hits all alike.
 Slow models get fewer turns, at least three. Writes benchmarks/results/race.json.
 """
@@ -193,14 +193,15 @@ def race(arguments: argparse.Namespace) -> dict[str, Any]:
         for threads in arguments.threads
         if threads not in possible
     ]
-    rows = [contender | {"times": {}, "startup": {}} for contender in contenders]
+    rows = [contender | {"file": Path(contender["file"]).name, "times": {}, "startup": {}} for contender in contenders]
     order = random.Random(0)
     for position, threads in enumerate(possible):
         workers: list[Worker] = []
         try:
             for row, found in zip(rows, start(arguments, contenders, threads), strict=True):
                 if isinstance(found, str):
-                    skipped.append({"model": row["model"], "engine": f"{row['engine']}, {threads} threads", "reason": found})
+                    engine = f"{row['engine']}, {threads} threads"
+                    skipped.append({"model": row["model"], "engine": engine, "reason": found})
                     continue
                 workers.append(found)
                 row["startup"][str(threads)] = round(found.startup, 2)
@@ -278,7 +279,7 @@ def parse(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=6.0, help="for all but the exporting; about")
     parser.add_argument("--least", type=int, default=3, help="turns of each model, whatever they take")
     parser.add_argument("--most", type=int, default=30, help="turns at most")
-    parser.add_argument("--reference", default="MoveNet Lightning int8, LiteRT", help="what ratios are to: model, engine")
+    parser.add_argument("--reference", default="MoveNet Lightning int8, LiteRT", help="ratios are to: model, engine")
     parser.add_argument("--quick", action="store_true", help="the small models alone, one turn: does it work?")
     parser.add_argument("--verbose", action="store_true", help="show what the engines say")
     parser.add_argument("--build", type=Path, default=BUILD, help="the folder in which exported models are kept")
