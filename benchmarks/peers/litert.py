@@ -52,7 +52,7 @@ PEERS = {
 
 
 def movenet_keypoints(output: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Keypoints of LSP ``(14, 2)`` [input px] from MoveNet's ``(1, 1, 17, 3)``: y and x in shares of the side, score."""
+    """Keypoints of LSP ``(14, 2)`` [input px] from MoveNet's ``(1, 1, 17, 3)``: y, x in shares of the side, score."""
     yx = output.reshape(len(COCO), 3)[:, :2].astype(np.float64)
     return _in_lsp_order(yx[:, ::-1] * PEERS["movenet"].size - 0.5, COCO.keypoints)
 

@@ -1,6 +1,6 @@
 """Accuracy against time, drawn from the two results; only matplotlib is needed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ COLORS = {"ours": "#1f5fa8", "peer": "#c2571a", "rebuilt": "#777777"}
 LABELS = {
     "ours": "sadinet",
     "peer": "phone models (LiteRT)",
-    "rebuilt": "our builds of published networks, untrained: time only",
+    "rebuilt": "our builds of published networks",
 }
 MARKS = {"torch": "o", "onnxruntime": "s", "onnxruntime int8": "D", "LiteRT": "^"}
 
@@ -32,7 +32,7 @@ def points(race: Mapping[str, Any], accuracy: Mapping[str, Any] | None) -> list[
 
 
 def draw(race: Mapping[str, Any], accuracy: Mapping[str, Any] | None, path: Path) -> None:
-    """Write the picture: up is better, left is quicker; what has no accuracy stands on the strip below."""
+    """Write the picture: up is better, left is quicker; what is not trained has a time only, below."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -40,30 +40,26 @@ def draw(race: Mapping[str, Any], accuracy: Mapping[str, Any] | None, path: Path
     from matplotlib.lines import Line2D
 
     found = points(race, accuracy)
-    scored = [p for p in found if p["limbs"] is not None]
-    timed = sorted((p for p in found if p["limbs"] is None), key=lambda p: p["ms"])
+    scored = _by_model(p for p in found if p["limbs"] is not None)
+    timed = _by_model(p for p in found if p["limbs"] is None)
     style = {"svg.fonttype": "none", "svg.hashsalt": "race", "font.size": 9, "font.family": "sans-serif"}
     with plt.rc_context(style):
         figure, (above, below) = plt.subplots(
-            2, 1, sharex=True, figsize=(8, 5.2), height_ratios=(3, 1 + 0.2 * len(timed)), layout="constrained"
+            2, 1, sharex=True, figsize=(8, 5.2), height_ratios=(3, 0.5 + 0.25 * len(timed)), layout="constrained"
         )
-        for point in scored:
-            _mark(above, point, point["limbs"])
-            above.annotate(
-                f"{point['name']}, {point['engine']}", (point["ms"], point["limbs"]), (5, 4), textcoords="offset points"
-            )
-        for place, point in enumerate(timed):
-            _mark(below, point, place)
-            below.annotate(
-                f"{point['name']}, {point['engine']}", (point["ms"], place), (7, -3), textcoords="offset points"
-            )
-        above.set_ylabel("12 limb keypoints of LSP test,\nPCK@0.2 [%], true boxes, one pass")
+        for name, members in scored.items():
+            _mark(above, members, [p["limbs"] for p in members])
+            above.annotate(name, (members[0]["ms"], members[0]["limbs"]), (-4, 7), textcoords="offset points")
+        for place, members in enumerate(timed.values()):
+            _mark(below, members, [place] * len(members))
+        above.set_title("LSP test, boxes of the true keypoints, one pass", loc="left", fontsize=9)
+        above.set_ylabel("12 limb keypoints, PCK@0.2 [%]")
         above.grid(alpha=0.3)
-        above.margins(0.18, 0.15)
-        below.set_yticks([])
+        above.margins(0.12, 0.18)
+        below.set_title("Untrained: time only", loc="left", fontsize=9)
+        below.set_yticks(range(len(timed)), list(timed))
         below.set_ylim(-0.7, max(len(timed), 1) - 0.3)
-        below.set_ylabel("not trained")
-        below.grid(alpha=0.3, axis="x")
+        below.grid(alpha=0.3)
         below.set_xscale("log")
         ticks = [t for t in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if _in_reach(t, found)]
         below.set_xticks(ticks, [str(t) for t in ticks])
@@ -83,11 +79,20 @@ def draw(race: Mapping[str, Any], accuracy: Mapping[str, Any] | None, path: Path
         plt.close(figure)
 
 
-def _mark(axes: Any, point: Mapping[str, Any], y: float) -> None:
-    spread = [[point["ms"] - point["low"]], [point["high"] - point["ms"]]]
-    axes.errorbar(
-        [point["ms"]], [y], xerr=spread, fmt=MARKS[point["engine"]], color=COLORS[point["kind"]], ms=6, elinewidth=1
-    )
+def _by_model(found: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The points of every model, the quickest first: models and their points."""
+    models: dict[str, list[dict[str, Any]]] = {}
+    for point in sorted(found, key=lambda p: p["ms"]):
+        models.setdefault(point["name"], []).append(point)
+    return models
+
+
+def _mark(axes: Any, members: list[dict[str, Any]], heights: list[float]) -> None:
+    color = COLORS[members[0]["kind"]]
+    axes.plot([p["ms"] for p in members], heights, color=color, lw=0.8, alpha=0.6)
+    for point, y in zip(members, heights, strict=True):
+        spread = [[point["ms"] - point["low"]], [point["high"] - point["ms"]]]
+        axes.errorbar([point["ms"]], [y], xerr=spread, fmt=MARKS[point["engine"]], color=color, ms=6, elinewidth=1)
 
 
 def _in_reach(tick: float, found: list[dict[str, Any]]) -> bool:
