@@ -1,8 +1,7 @@
-"""Results as Markdown: nothing here is measured, and no number on the page is written anywhere else."""
+"""Results as Markdown. Nothing here is measured; ``python docs/tables.py`` writes these tables into README.md."""
 
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 COLUMNS = ("Head", "Sho.", "Elb.", "Wri.", "Hip", "Knee", "Ank.")
@@ -47,7 +46,7 @@ def accuracy_table(result: Mapping[str, Any], rules: Sequence[str]) -> str:
     return markdown(head, body, words=3 if len(rules) > 1 else 2)
 
 
-def race_table(result: Mapping[str, Any], accuracy: Mapping[str, Any] | None) -> str:
+def race_table(result: Mapping[str, Any]) -> str:
     """Milliseconds per person, ratios and start-up of every model, the quickest first."""
     threads, batches = result["threads"], result["batches"]
     first = f"{threads[0]}/{batches[0]}"
@@ -61,7 +60,7 @@ def race_table(result: Mapping[str, Any], accuracy: Mapping[str, Any] | None) ->
         cells = [_time(row["times"].get(f"{t}/{b}")) for t in threads for b in batches]
         times = row["times"].get(first)
         ratio = number(times["ratio"] if times else None, 2)
-        body.append([name, row["engine"], number(limbs_of(row, accuracy)), *cells, ratio])
+        body.append([name, row["engine"], number(row["limbs"]), *cells, ratio])
     return markdown(head, body, words=2)
 
 
@@ -85,38 +84,18 @@ def skipped_list(result: Mapping[str, Any]) -> str:
     return "\n".join(f"- {row['model']}, {row['engine']}: {row['reason']}" for row in result["skipped"]) or "Nothing."
 
 
-def limbs_of(row: Mapping[str, Any], accuracy: Mapping[str, Any] | None) -> float | None:
-    """The accuracy of a model of the race: true crops, one pass, as it was timed; None where it was not measured."""
-    if accuracy is None or not row["scored_as"]:
-        return None
-    for found in accuracy["rows"]:
-        if (found["key"], found["boxes"], found["test"]) == (row["scored_as"], "truth", "1 scale"):
-            return float(found["limbs"])
-    return None
+def joined(race: Mapping[str, Any], accuracy: Mapping[str, Any] | None) -> dict[str, Any]:
+    """``race`` with the accuracy of each model as it was timed, true boxes and one pass; None: not measured."""
+    measured = {
+        row["key"]: row["limbs"]
+        for row in (accuracy["rows"] if accuracy else ())
+        if (row["boxes"], row["test"]) == ("truth", "1 scale")
+    }
+    return {**race, "rows": [row | {"limbs": measured.get(row["scored_as"])} for row in race["rows"]]}
 
 
-def insert(page: str, name: str, body: str) -> str:
-    """``page`` with what stands between the markers ``<!-- name -->`` and ``<!-- /name -->`` replaced by ``body``."""
-    pattern = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- /{re.escape(name)} -->)", re.DOTALL)
-    if len(pattern.findall(page)) != 1:
-        raise ValueError(f"the page has not one pair of markers '{name}'")
-    return pattern.sub(lambda found: f"{found[1]}\n{body}\n\n{found[2]}", page)
-
-
-def fill(page: str, accuracy: Mapping[str, Any] | None, race: Mapping[str, Any] | None) -> str:
-    """``page`` with all tables from the results; where there is none yet, it says so."""
-    nothing = "Not measured yet."
-    page = insert(page, "same crops", accuracy_table(accuracy, ["truth"]) if accuracy else nothing)
-    others = ["matched", "central", "whole"]
-    page = insert(page, "other boxes", accuracy_table(accuracy, others) if accuracy else nothing)
-    page = insert(page, "accuracy facts", _facts(accuracy) if accuracy else nothing)
-    page = insert(page, "race", race_table(race, accuracy) if race else nothing)
-    page = insert(page, "resources", resources_table(race) if race else nothing)
-    page = insert(page, "skipped", skipped_list(race) if race else nothing)
-    return insert(page, "race facts", _facts(race) if race else nothing)
-
-
-def _facts(result: Mapping[str, Any]) -> str:
+def facts_list(result: Mapping[str, Any]) -> str:
+    """What the numbers are numbers of, one line each."""
     return "\n".join(f"- {key}: {value}" for key, value in result["facts"].items())
 
 
@@ -130,3 +109,14 @@ def _time(times: Mapping[str, Any] | None) -> str:
         return "–"
     digits = 1 if times["ms"] < 100 else 0
     return f"{number(times['ms'], digits)} ({number(times['low'], digits)} to {number(times['high'], digits)})"
+
+
+TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "same-crops": lambda result: accuracy_table(result, ["truth"]),
+    "other-boxes": lambda result: accuracy_table(result, ["matched", "central", "whole"]),
+    "race": race_table,
+    "resources": resources_table,
+    "skipped": skipped_list,
+    "facts": facts_list,
+}
+"""What the marks of README.md name."""

@@ -1,10 +1,8 @@
-"""Accuracy against time, drawn from the two results; only matplotlib is needed."""
+"""Accuracy against time, drawn from the result of the race; only matplotlib is needed."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-
-from page import limbs_of
 
 COLORS = {"ours": "#1f5fa8", "peer": "#c2571a", "rebuilt": "#777777"}
 LABELS = {
@@ -15,7 +13,7 @@ LABELS = {
 MARKS = {"torch": "o", "onnxruntime": "s", "onnxruntime int8": "D", "LiteRT": "^"}
 
 
-def points(race: Mapping[str, Any], accuracy: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def points(race: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What is drawn: name, kind, engine, ms with its spread at the first threads and batch, accuracy or None."""
     which = f"{race['threads'][0]}/{race['batches'][0]}"
     return [
@@ -23,7 +21,7 @@ def points(race: Mapping[str, Any], accuracy: Mapping[str, Any] | None) -> list[
             "name": row["model"],
             "kind": row["kind"],
             "engine": row["engine"],
-            "limbs": limbs_of(row, accuracy),
+            "limbs": row["limbs"],
             **{name: row["times"][which][name] for name in ("ms", "low", "high")},
         }
         for row in race["rows"]
@@ -31,7 +29,7 @@ def points(race: Mapping[str, Any], accuracy: Mapping[str, Any] | None) -> list[
     ]
 
 
-def draw(race: Mapping[str, Any], accuracy: Mapping[str, Any] | None, path: Path) -> None:
+def draw(race: Mapping[str, Any], path: Path) -> None:
     """Write the picture: up is better, left is quicker; what is not trained has a time only, below."""
     import matplotlib
 
@@ -39,7 +37,7 @@ def draw(race: Mapping[str, Any], accuracy: Mapping[str, Any] | None, path: Path
     import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D
 
-    found = points(race, accuracy)
+    found = points(race)
     scored = _by_model(p for p in found if p["limbs"] is not None)
     timed = _by_model(p for p in found if p["limbs"] is None)
     style = {"svg.fonttype": "none", "svg.hashsalt": "race", "font.size": 9, "font.family": "sans-serif"}

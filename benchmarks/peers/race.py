@@ -193,7 +193,10 @@ def race(arguments: argparse.Namespace) -> dict[str, Any]:
         for threads in arguments.threads
         if threads not in possible
     ]
-    rows = [contender | {"file": Path(contender["file"]).name, "times": {}, "startup": {}} for contender in contenders]
+    rows = [
+        contender | {"file": Path(contender["file"]).name, "limbs": None, "times": {}, "startup": {}}
+        for contender in contenders
+    ]
     order = random.Random(0)
     for position, threads in enumerate(possible):
         workers: list[Worker] = []
@@ -298,7 +301,7 @@ def main(given: Sequence[str] | None = None) -> int:
     temporary = arguments.out.with_suffix(".tmp")
     temporary.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     temporary.replace(arguments.out)
-    print(race_table(result, None), resources_table(result), skipped_list(result), sep="\n\n")
+    print(race_table(result), resources_table(result), skipped_list(result), sep="\n\n")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The pure parts of the benchmark beside the peers, and its page: made from the results, by nobody's hand."""
+"""The pure parts of the benchmark beside the peers."""
 
 import json
 import re
@@ -202,36 +202,29 @@ def test_the_table_of_accuracies_puts_the_best_first_and_dashes_where_nothing_is
 
 def test_the_table_of_times_joins_accuracy_where_there_is_one(peers):
     page = peers("page")
-    lines = page.race_table(RACE, ACCURACY).splitlines()
+    lines = page.race_table(page.joined(RACE, ACCURACY)).splitlines()
     assert lines[0].split(" | ")[-1] == "time / Peer |"
     assert lines[2] == "| Peer | LiteRT | 55.0 | 5.0 (5.0 to 5.0) | – | 1.00 |"
     assert lines[3] == "| **we** | torch | 60.5 | 12.5 (11.0 to 14.0) | – | 2.50 |"
     assert lines[4] == "| old | torch | – | – | – | – |"
     assert page.resources_table(RACE).splitlines()[2] == "| **we** | torch | 64 | 1.5 | 1.2 | 300 | – |"
     assert page.skipped_list(RACE) == "- old, torch: no time"
+    assert page.facts_list(RACE) == "- machine: a toaster"
 
 
-def test_only_what_stands_between_the_markers_is_replaced(peers):
-    page = peers("page")
-    text = "a\n<!-- x -->\nold\n<!-- /x -->\nb <!-- y -->\n"
-    assert page.insert(text, "x", "1 \\1") == "a\n<!-- x -->\n\n1 \\1\n\n<!-- /x -->\nb <!-- y -->\n"
-    with pytest.raises(ValueError, match="'y'"):
-        page.insert(text, "y", "1")
-
-
-def test_the_page_is_what_the_results_say(peers):
-    run = peers("run")
-    accuracy, race = run.read(run.RESULTS / "peers_accuracy.json"), run.read(run.RESULTS / "race.json")
-    text = run.PAGE.read_text("utf-8")
-    assert run.fill(text, accuracy, race) == text, "run: python benchmarks/peers/run.py --render"
+def test_every_mark_of_the_page_names_a_table(peers):
+    marks = re.findall(r"<!-- table (\S+) (\S+) -->", (PEERS / "README.md").read_text("utf-8"))
+    made = {"peers_accuracy.json": ACCURACY, "race.json": peers("page").joined(RACE, ACCURACY)}
+    assert {name for name, _ in marks} == set(peers("page").TABLES)
+    assert all(peers("page").TABLES[name](made[file]) for name, file in marks)
 
 
 def test_the_plot_is_drawn_with_and_without_accuracy(peers, tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install sadinet[train]")
-    plot = peers("plot")
-    assert [p["limbs"] for p in plot.points(RACE, ACCURACY)] == [60.5, 55.0]
+    plot, page = peers("plot"), peers("page")
+    assert [p["limbs"] for p in plot.points(page.joined(RACE, ACCURACY))] == [60.5, 55.0]
     for accuracy in (ACCURACY, None):
-        plot.draw(RACE, accuracy, tmp_path / "race.svg")
+        plot.draw(page.joined(RACE, accuracy), tmp_path / "race.svg")
         assert {">we<", ">Peer<"} <= set(re.findall(r">\w+<", (tmp_path / "race.svg").read_text("utf-8")))
 
 
