@@ -157,16 +157,16 @@ def _sha(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def add_ours(measurement: Measurement, weights: str, tests: Sequence[str]) -> None:
+def add_ours(measurement: Measurement, weights: str, tests: Sequence[str], backend: str | None) -> None:
     """Rows of weights of ours: a name, a checkpoint or an exported file."""
     model = sadinet.embedded_models().get(weights)
     file = model.file if model else Path(weights)
     for test in tests:
         flip, six_scales = TESTS[test]
-        estimator = sadinet.load(weights, flip=flip, six_scales=six_scales)
+        estimator = sadinet.load(weights, backend=backend, flip=flip, six_scales=six_scales)
         if estimator.skeleton != LSP:
             raise SadinetError(f"{weights}: finds '{estimator.skeleton.name}' keypoints; this table is of LSP's")
-        key = Path(weights).stem if not model else weights
+        key = (Path(weights).stem if not model else weights) + (f"-{backend}" if backend else "")
         measurement.add(key, key, "ours", estimator.inference.describe(), BOX_MARGIN, estimator, file)
 
 
@@ -197,7 +197,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         if key == "blazepose" and "truth" in rules:  # its own pipeline turns the crop, by a detector not used here
             measurement.add_upright(peer.title, key, peer.margin, model, file)
     for weights in arguments.weights:
-        add_ours(measurement, weights, arguments.tests)
+        add_ours(measurement, weights, arguments.tests, arguments.backend)
     return {
         "facts": {
             "persons": f"{len(split)}, {split.name}, hash {split.hash}",
@@ -257,6 +257,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weights", nargs="*", default=["lsp-t"], help="ours: names, checkpoints or .onnx files")
     parser.add_argument("--tests", nargs="+", default=list(TESTS), choices=TESTS, help="how ours are asked")
     parser.add_argument("--boxes", nargs="+", default=list(RULES), choices=RULES, help="where persons are looked for")
+    parser.add_argument("--backend", help="of ours; named in the table (default: the fastest there is, not named)")
     parser.add_argument("--split", default="test", choices=("test", "val"), help="val: for anything that is chosen")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="ours and the predictions only")
     parser.add_argument("--count", type=int, help="the first persons only, to try it out")

@@ -2,7 +2,7 @@
 
     python benchmarks/peers/contenders.py DATA MODELS FOLDER [--weights lsp-b.safetensors]
 
-Ours in three widths, each by PyTorch, by onnxruntime, and by onnxruntime in int8; where there are no weights for a
+Ours in three widths, each by PyTorch, by onnxruntime, in int8, and by OpenVINO if that is installed; where there are no weights for a
 width, an untrained network of it: that tells its time but no accuracy. The classics are built from this package's own
 presets, untrained too. Files that are there already are kept: delete the folder to make them anew.
 """
@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ class Contender:
 
     Attributes:
         model: What tables call it.
-        engine: ``"torch"``, ``"onnxruntime"``, ``"onnxruntime int8"`` or ``"LiteRT"``.
+        engine: ``"torch"``, ``"onnxruntime"``, ``"onnxruntime int8"``, ``"openvino"`` or ``"LiteRT"``.
         kind: ``"ours"``, ``"rebuilt"`` (our build of a published network) or ``"peer"``.
         file: What to load: embedded weights, a checkpoint, an ONNX file, or a key of `litert.PEERS`.
         input: Side of its input [px].
@@ -125,6 +126,10 @@ def ours(given: Sequence[str], folder: Path, data: Path, *, quick: bool) -> Iter
                 yield Skipped(model, engine, str(error))
                 continue
             yield Contender(model, engine, "ours", str(file), side, _mb(file), f"{key}{suffix}" if key else None)
+            if not int8 and find_spec("openvino"):
+                yield Contender(
+                    model, "openvino", "ours", str(file), side, _mb(file), f"{key}-openvino" if key else None
+                )
 
 
 def classics(folder: Path, data: Path, *, quick: bool) -> Iterator[Contender | Skipped]:

@@ -10,7 +10,7 @@ LABELS = {
     "peer": "phone models (LiteRT)",
     "rebuilt": "our builds of published networks",
 }
-MARKS = {"torch": "o", "onnxruntime": "s", "onnxruntime int8": "D", "LiteRT": "^"}
+MARKS = {"torch": "o", "onnxruntime": "s", "onnxruntime int8": "D", "openvino": "P", "LiteRT": "^"}
 
 
 def points(race: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -193,10 +194,8 @@ def race(arguments: argparse.Namespace) -> dict[str, Any]:
         for threads in arguments.threads
         if threads not in possible
     ]
-    rows = [
-        contender | {"file": Path(contender["file"]).name, "limbs": None, "times": {}, "startup": {}}
-        for contender in contenders
-    ]
+    measured: dict[str, Any] = {"limbs": None, "times": {}, "startup": {}}
+    rows = [contender | {"file": Path(contender["file"]).name} | deepcopy(measured) for contender in contenders]
     order = random.Random(0)
     for position, threads in enumerate(possible):
         workers: list[Worker] = []
@@ -264,7 +263,7 @@ def _memory_gb() -> float:
 
 def _versions() -> Iterator[str]:
     yield f"Python {platform.python_version()}"
-    for package in ("sadinet", "torch", "onnxruntime", "ai-edge-litert"):
+    for package in ("sadinet", "torch", "onnxruntime", "openvino", "ai-edge-litert"):
         try:
             yield f"{package} {version(package)}"
         except PackageNotFoundError:

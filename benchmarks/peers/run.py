@@ -65,9 +65,10 @@ def main(given: Sequence[str] | None = None) -> int:
     out, few = ("--out", results / "peers_accuracy.json"), ["--count", 20] if arguments.quick else []
     ours = ["--weights", *raced(build, "torch"), "--predictions", *arguments.predictions]
     step(HERE / "accuracy.py", *common, *ours, *few, *out)
-    if files := raced(build, "onnxruntime int8"):
-        asked = ["--no-peers", "--tests", "single", "--boxes", "truth", "--keep"]
-        step(HERE / "accuracy.py", *common, "--weights", *files, *asked, *few, *out)
+    for engine, backend in (("onnxruntime int8", []), ("openvino", ["--backend", "openvino"])):
+        if files := raced(build, engine):
+            asked = ["--no-peers", "--tests", "single", "--boxes", "truth", "--keep", *backend]
+            step(HERE / "accuracy.py", *common, "--weights", *files, *asked, *few, *out)
     finish(results, plot)
     if not arguments.quick:
         step(ROOT / "docs" / "tables.py")

@@ -40,7 +40,8 @@ def load(job: dict[str, Any]) -> tuple[Any, float]:
     from sadinet.estimator import BOX_MARGIN
 
     torch.set_num_threads(job["threads"])
-    estimator = sadinet.load(job["file"], device="cpu", flip=False, batch_size=max(job["batches"]))
+    backend = job["engine"].split()[0]
+    estimator = sadinet.load(job["file"], device="cpu", backend=backend, flip=False, batch_size=max(job["batches"]))
     estimator.inference = replace(estimator.inference, threads=job["threads"])
     return estimator, BOX_MARGIN
 
