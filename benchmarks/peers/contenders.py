@@ -2,12 +2,14 @@
 
     python benchmarks/peers/contenders.py DATA MODELS FOLDER [--weights lsp-b.safetensors]
 
-Ours in three widths, each by PyTorch, by onnxruntime, in int8, and by OpenVINO if that is installed; where there are no weights for a
-width, an untrained network of it: that tells its time but no accuracy. The classics are built from this package's own
-presets, untrained too. Files that are there already are kept: delete the folder to make them anew.
+Ours in three widths, each by PyTorch, by onnxruntime, in int8, and by OpenVINO if that is installed; where there are no
+weights for a width, an untrained network of it: that tells its time but no accuracy. The classics are built from this
+package's own presets, untrained too. Files of the same weights that are there already are kept: delete the folder after
+a change of the exporter.
 """
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -21,7 +23,7 @@ import torch
 from litert import PEERS
 
 import sadinet
-from sadinet.checkpoint import save_checkpoint
+from sadinet.checkpoint import load_checkpoint, save_checkpoint
 from sadinet.data.splits import read_split
 from sadinet.experiment import Experiment
 from sadinet.geometry import bounding_box
@@ -73,7 +75,7 @@ class Skipped:
 
 def untrained(experiment: Experiment, file: Path) -> Path:
     """A checkpoint of the network that ``experiment`` names, with its first weights."""
-    if not file.is_file():
+    if not file.is_file() or load_checkpoint(file).experiment != experiment:
         torch.manual_seed(0)
         network = SadiNet(experiment.network, sigma=experiment.loss.sigma)
         network.drop_training_parts()
@@ -95,15 +97,17 @@ def weights_of(size: str, given: Sequence[str], folder: Path, quick: bool) -> tu
     return f"{name} (untrained)", str(untrained(experiment, folder / f"{name}-untrained.safetensors")), None
 
 
-def export(checkpoint: str, out: Path, data: Path, *, int8: bool) -> Path:
+def export(checkpoint: Path, out: Path, data: Path, *, int8: bool) -> Path:
     """The ONNX file of a checkpoint, by the command that a user would give.
 
     Raises:
         RuntimeError: If it fails; the message is its last line.
     """
-    if out.is_file():
+    beside = out.with_suffix(".json")
+    same = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    if out.is_file() and beside.is_file() and json.loads(beside.read_text("utf-8"))["weights_sha256"] == same:
         return out
-    command = [sys.executable, "-m", "sadinet", "export", checkpoint, str(out), "--format", "onnx"]
+    command = [sys.executable, "-m", "sadinet", "export", str(checkpoint), str(out), "--format", "onnx"]
     command += ["--int8", "--data", str(data)] if int8 else []
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode or not out.is_file():
@@ -121,15 +125,14 @@ def ours(given: Sequence[str], folder: Path, data: Path, *, quick: bool) -> Iter
         yield Contender(model, "torch", "ours", weights, side, _mb(checkpoint), key)
         for engine, suffix, int8 in (("onnxruntime", "", False), ("onnxruntime int8", "-int8", True)):
             try:
-                file = export(weights, folder / f"{checkpoint.stem}{suffix}.onnx", data, int8=int8)
+                file = export(checkpoint, folder / f"{checkpoint.stem}{suffix}.onnx", data, int8=int8)
             except RuntimeError as error:
                 yield Skipped(model, engine, str(error))
                 continue
             yield Contender(model, engine, "ours", str(file), side, _mb(file), f"{key}{suffix}" if key else None)
             if not int8 and find_spec("openvino"):
-                yield Contender(
-                    model, "openvino", "ours", str(file), side, _mb(file), f"{key}-openvino" if key else None
-                )
+                scored_as = f"{key}-openvino" if key else None
+                yield Contender(model, "openvino", "ours", str(file), side, _mb(file), scored_as)
 
 
 def classics(folder: Path, data: Path, *, quick: bool) -> Iterator[Contender | Skipped]:
@@ -139,7 +142,7 @@ def classics(folder: Path, data: Path, *, quick: bool) -> Iterator[Contender | S
         try:
             experiment = sadinet.override(sadinet.preset(preset), [*changes, *small])
             checkpoint = untrained(experiment, folder / f"{model.lower()}.safetensors")
-            file = export(str(checkpoint), checkpoint.with_suffix(".onnx"), data, int8=False)
+            file = export(checkpoint, checkpoint.with_suffix(".onnx"), data, int8=False)
         except (sadinet.SadinetError, RuntimeError) as error:
             yield Skipped(model, "onnxruntime", str(error))
             continue
