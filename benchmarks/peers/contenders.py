@@ -21,15 +21,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from litert import PEERS
+from torch import nn
 
 import sadinet
 from sadinet.checkpoint import load_checkpoint, save_checkpoint
 from sadinet.data.splits import read_split
+from sadinet.estimator import BOX_MARGIN
 from sadinet.experiment import Experiment
-from sadinet.geometry import bounding_box
+from sadinet.geometry import Crop, bounding_box, image_to_crop
+from sadinet.images import warp
 from sadinet.model.network import SadiNet
 
 PERSONS = 16
+STATISTICS = 8  # of them, for the batch norms of untrained networks
+PICTURES = "pictures.npz"
 SIZES = ("t", "s", "b")
 CLASSICS = {
     "Hourglass-1": ("lsp-b-newell2", "network.backbone.stacks=1"),
@@ -73,13 +78,27 @@ class Skipped:
     reason: str
 
 
-def untrained(experiment: Experiment, file: Path) -> Path:
-    """A checkpoint of the network that ``experiment`` names, with its first weights."""
-    if not file.is_file() or load_checkpoint(file).experiment != experiment:
-        torch.manual_seed(0)
-        network = SadiNet(experiment.network, sigma=experiment.loss.sigma)
-        network.drop_training_parts()
-        save_checkpoint(file, network, experiment, training_parts=False)
+def untrained(experiment: Experiment, file: Path, pictures: Path) -> Path:
+    """A checkpoint of the network that ``experiment`` names, with its first weights.
+
+    Its batch norms know the statistics of some of the ``pictures``: without them values grow from layer to layer, to
+    where arithmetic takes another time and engines cannot agree.
+    """
+    if file.is_file() and load_checkpoint(file).experiment == experiment:
+        return file
+    torch.manual_seed(0)
+    network = SadiNet(experiment.network, sigma=experiment.loss.sigma)
+    network.drop_training_parts()
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None  # the plain mean of what is seen
+        norm.reset_running_stats()
+    size = experiment.network.input_size
+    with np.load(pictures) as shown, torch.no_grad():
+        crops = [Crop.around(box, BOX_MARGIN) for box in shown["boxes"][:STATISTICS]]
+        cut = [warp(shown[f"picture{i}"], image_to_crop(crop, size), size) for i, crop in enumerate(crops)]
+        network.train().backbone_heatmaps(torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2).float() / 255)
+    save_checkpoint(file, network.eval(), experiment, training_parts=False)
     return file
 
 
@@ -94,7 +113,11 @@ def weights_of(size: str, given: Sequence[str], folder: Path, quick: bool) -> tu
     experiment = sadinet.preset(f"{name}-rfm")
     if quick:
         experiment = sadinet.override(experiment, ["network.input_size=64"])
-    return f"{name} (untrained)", str(untrained(experiment, folder / f"{name}-untrained.safetensors")), None
+    return (
+        f"{name} (untrained)",
+        str(untrained(experiment, folder / f"{name}-untrained.safetensors", folder / PICTURES)),
+        None,
+    )
 
 
 def export(checkpoint: Path, out: Path, data: Path, *, int8: bool) -> Path:
@@ -141,7 +164,7 @@ def classics(folder: Path, data: Path, *, quick: bool) -> Iterator[Contender | S
         small = ["network.input_size=64"] if quick else []
         try:
             experiment = sadinet.override(sadinet.preset(preset), [*changes, *small])
-            checkpoint = untrained(experiment, folder / f"{model.lower()}.safetensors")
+            checkpoint = untrained(experiment, folder / f"{model.lower()}.safetensors", folder / PICTURES)
             file = export(checkpoint, checkpoint.with_suffix(".onnx"), data, int8=False)
         except (sadinet.SadinetError, RuntimeError) as error:
             yield Skipped(model, "onnxruntime", str(error))
@@ -183,12 +206,12 @@ def main() -> int:
     if strangers := {Path(file).stem for file in arguments.weights} - {f"lsp-{size}" for size in SIZES}:
         parser.error(f"--weights: call the files lsp-t, lsp-s or lsp-b, not {', '.join(sorted(strangers))}")
     folder.mkdir(parents=True, exist_ok=True)
+    write_pictures(arguments.data, folder / PICTURES)
     everybody = [
         *ours(arguments.weights, folder, arguments.data, quick=quick),
         *classics(folder, arguments.data, quick=quick),
         *peers(arguments.models),
     ]
-    write_pictures(arguments.data, folder / "pictures.npz")
     found = {
         "contenders": [asdict(one) for one in everybody if isinstance(one, Contender)],
         "skipped": [asdict(one) for one in everybody if isinstance(one, Skipped)],
