@@ -38,6 +38,7 @@ from sadinet.score import score_file
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "peers_accuracy.json"
 DETECTOR = "yolox_nano.onnx"
+UNUSED = "not used"
 TESTS = {"single": (False, False), "flip": (True, False), "six": (True, True)}
 """How our weights are asked: (flip, six scales)."""
 
@@ -176,6 +177,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     split = read_split(dataset, name, arguments.data)
     if arguments.count:
         split = Split(split.name, split.persons[: arguments.count])
+    persons = f"{len(split)}, {split.name}, hash {split.hash}"
+    kept = earlier(arguments, persons)
     rules: list[Rule] = list(arguments.boxes)
     skipped = []
     if {"matched", "central"} & set(rules) and not (arguments.models / DETECTOR).is_file():
@@ -198,9 +201,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             measurement.add_upright(peer.title, key, peer.margin, model, file)
     for weights in arguments.weights:
         add_ours(measurement, weights, arguments.tests, arguments.backend)
-    return {
+    result = {
         "facts": {
-            "persons": f"{len(split)}, {split.name}, hash {split.hash}",
+            "persons": persons,
             "protocol": LSP_PCK.describe(),
             "detector": _detections(measurement),
             "versions": ", ".join(_versions()),
@@ -208,6 +211,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "rows": measurement.rows,
         "skipped": skipped,
     }
+    return merge(kept, result) if kept else result
 
 
 def _detections(measurement: Measurement) -> str:
@@ -217,7 +221,7 @@ def _detections(measurement: Measurement) -> str:
         for rule, name in names
         if rule in measurement.boxes
     ]
-    return "; ".join([DETECTOR, *found]) if found else "not used"
+    return "; ".join([DETECTOR, *found]) if found else UNUSED
 
 
 def _versions() -> Iterator[str]:
@@ -230,22 +234,29 @@ def _versions() -> Iterator[str]:
 
 
 def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """``new`` with the rows of ``old`` that it does not measure again, if both are of the same persons.
-
-    Raises:
-        SadinetError: If they are not.
-    """
-    if old["facts"]["persons"] != new["facts"]["persons"]:
-        raise SadinetError(
-            f"the earlier rows are of other persons ({old['facts']['persons']}, not {new['facts']['persons']}): "
-            "leave out --keep"
-        )
+    """``new`` with the rows of ``old``, of the same persons, that it does not measure again."""
 
     def what(row: dict[str, Any]) -> tuple[str, str, str]:
         return row["key"], row["boxes"], row["test"]
 
     again = {what(row) for row in new["rows"]}
-    return new | {"rows": [*(row for row in old["rows"] if what(row) not in again), *new["rows"]]}
+    rows = [*(row for row in old["rows"] if what(row) not in again), *new["rows"]]
+    facts = new["facts"] | ({"detector": old["facts"]["detector"]} if new["facts"]["detector"] == UNUSED else {})
+    return {"facts": facts, "rows": rows, "skipped": [*old["skipped"], *new["skipped"]]}
+
+
+def earlier(arguments: argparse.Namespace, persons: str) -> dict[str, Any] | None:
+    """The results to keep, if that is wanted and there are any.
+
+    Raises:
+        SadinetError: If they are of other persons.
+    """
+    if not arguments.keep or not arguments.out.is_file():
+        return None
+    old: dict[str, Any] = json.loads(arguments.out.read_text("utf-8"))
+    if old["facts"]["persons"] != persons:
+        raise SadinetError(f"earlier rows are of {old['facts']['persons']}, not of {persons}: leave out --keep")
+    return old
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -270,8 +281,6 @@ def main(given: Sequence[str] | None = None) -> int:
     arguments = parse(given)
     try:
         result = measure(arguments)
-        if arguments.keep and arguments.out.is_file():
-            result = merge(json.loads(arguments.out.read_text("utf-8")), result)
     except SadinetError as error:
         print(f"accuracy: {error}", file=sys.stderr)
         return 1

@@ -113,11 +113,8 @@ def weights_of(size: str, given: Sequence[str], folder: Path, quick: bool) -> tu
     experiment = sadinet.preset(f"{name}-rfm")
     if quick:
         experiment = sadinet.override(experiment, ["network.input_size=64"])
-    return (
-        f"{name} (untrained)",
-        str(untrained(experiment, folder / f"{name}-untrained.safetensors", folder / PICTURES)),
-        None,
-    )
+    file = untrained(experiment, folder / f"{name}-untrained.safetensors", folder / PICTURES)
+    return f"{name} (untrained)", str(file), None
 
 
 def export(checkpoint: Path, out: Path, data: Path, *, int8: bool) -> Path:

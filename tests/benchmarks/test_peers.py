@@ -161,7 +161,8 @@ def test_who_fails_leaves_the_race_alone(peers, monkeypatch):
 
 
 ACCURACY = {
-    "facts": {"persons": "3"},
+    "facts": {"persons": "3", "detector": "a magnifier"},
+    "skipped": ["a"],
     "rows": [
         {"model": "Peer", "key": "peer", "kind": "peer", "boxes": "truth", "test": "1 scale", "mean": None}
         | {
@@ -229,17 +230,27 @@ def test_the_plot_is_drawn_with_and_without_accuracy(peers, tmp_path):
 
 
 def test_earlier_rows_stay_unless_measured_again(peers):
-    pytest.importorskip("scipy")
     accuracy = peers("accuracy")
-    again = ACCURACY | {"rows": [ACCURACY["rows"][1] | {"limbs": 99.0}]}
-    rows = accuracy.merge(ACCURACY, again)["rows"]
-    assert [(row["key"], row["boxes"], row["limbs"]) for row in rows] == [
+    again = {"facts": {"persons": "3", "detector": "not used"}, "rows": [ACCURACY["rows"][1] | {"limbs": 99.0}]}
+    merged = accuracy.merge(ACCURACY, again | {"skipped": ["b"]})
+    assert [(row["key"], row["boxes"], row["limbs"]) for row in merged["rows"]] == [
         ("peer", "truth", 55.0),
         ("we", "whole", 2.0),
         ("we", "truth", 99.0),
     ]
-    with pytest.raises(accuracy.SadinetError, match="other persons"):
-        accuracy.merge(ACCURACY, again | {"facts": {"persons": "4"}})
+    assert merged["facts"]["detector"] == "a magnifier"
+    assert merged["skipped"] == ["a", "b"]
+
+
+def test_rows_of_other_persons_are_not_kept(peers, tmp_path):
+    accuracy = peers("accuracy")
+    out = tmp_path / "out.json"
+    arguments = accuracy.parse(["data", "models", "--keep", "--out", str(out)])
+    assert accuracy.earlier(arguments, "3") is None
+    out.write_text(json.dumps(ACCURACY))
+    assert accuracy.earlier(arguments, "3") == ACCURACY
+    with pytest.raises(accuracy.SadinetError, match="of 3, not of 4"):
+        accuracy.earlier(arguments, "4")
 
 
 def test_keypoints_of_those_without_a_box_are_missing(peers):
