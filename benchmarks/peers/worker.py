@@ -56,7 +56,8 @@ def serve(model: Any, persons: list[tuple[Any, Any]], orders: Iterable[str]) -> 
     at = 0
     for line in orders:
         order = json.loads(line)
-        batch, seconds, calls = order["batch"], 0.0, []
+        batch, seconds = order["batch"], 0.0
+        calls: list[float] = []
         while not calls or seconds < order["seconds"]:
             asked = [persons[(at + i) % len(persons)] for i in range(batch)]
             at += batch
