@@ -49,18 +49,23 @@ class TestFit:
         peaks = [0.8, 0.1, 0.3, 0.2, 0.9, 0.4, 0.6, 0.5]
         right = [True, False, False, False, True, True, False, True]
         found = fit_calibration(peaks, right, knots=4)
-        np.testing.assert_allclose(found.peak, [0.15, 0.35, 0.55, 0.85])
-        np.testing.assert_allclose(found.probability, [0.0, 0.5, 0.5, 1.0])
+        np.testing.assert_allclose(found.peak, [0, 0.15, 0.35, 0.55, 0.85])
+        np.testing.assert_allclose(found.probability, [0, 0.0, 0.5, 0.5, 1.0])
 
     def test_a_fall_is_levelled(self):
         # Shares 1/2, 0, 1: the first two pool to 1/4.
         found = fit_calibration([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [1, 0, 0, 0, 1, 1], knots=3)
-        np.testing.assert_allclose(found.probability, [0.25, 0.25, 1.0])
+        np.testing.assert_allclose(found.probability, [0, 0.25, 0.25, 1.0])
 
     def test_equal_peaks_are_one_knot(self):
         found = fit_calibration([0.5] * 6 + [0.7] * 2, [1, 0, 0, 1, 0, 1, 1, 1], knots=4)
-        assert found.peak == pytest.approx((0.5, 0.7))
-        assert found.probability == pytest.approx((0.5, 1.0))
+        assert found.peak == pytest.approx((0, 0.5, 0.7))
+        assert found.probability == pytest.approx((0, 0.5, 1.0))
+
+    def test_a_peak_of_nothing_is_worth_nothing(self):
+        found = fit_calibration([0.2, 0.4], [True, True], knots=1)
+        np.testing.assert_allclose(found([-1, 0, 0.15, 0.3, 1]), [0, 0, 0.5, 1, 1])
+        assert fit_calibration([0.0, 0.0], [True, True], knots=1) == Calibration((0.0,), (1.0,))
 
     @given(st.integers(0, 2**32 - 1), st.integers(2, 9))
     def test_rises_and_keeps_the_overall_share(self, seed, knots):
@@ -70,7 +75,7 @@ class TestFit:
         found = fit_calibration(peaks, right, knots=knots)
         assert (np.diff(found.probability) >= 0).all()
         # Isotonic regression moves shares between groups but keeps their weighted mean.
-        assert np.mean(found.probability) == pytest.approx(right.mean())
+        assert np.mean(found.probability[1:]) == pytest.approx(right.mean())
 
     def test_learns_what_the_peaks_mean(self):
         rng = np.random.default_rng(4)

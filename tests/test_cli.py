@@ -28,6 +28,7 @@ OPTIONS = {
     "score": "file --dataset --split --data --json --markdown --layout --one-based --key",
     "export": "weights out --half",
     "models": "--json",
+    "fetch": "name --url --sha256 --name --max-mb --json",
     "data check": "data --fast --sheet --json",
     "data toy": "data --count --seed",
 }

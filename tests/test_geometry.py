@@ -14,6 +14,7 @@ from sadinet.geometry import (
     image_to_crop,
     invert,
     mirror,
+    overlap,
     resample,
     swap_sides,
     whole_image,
@@ -119,6 +120,13 @@ def test_the_bounding_box_knows_only_finite_points():
     xy = [[(3.0, 8.0), (NAN, 1.0)], [(-2.0, 5.0), (NAN, NAN)]]
     assert bounding_box(xy).tolist() == [-2.0, 5.0, 3.0, 8.0]
     assert np.isnan(bounding_box([(NAN, NAN)])).all()
+
+
+def test_overlap_is_a_share_of_the_union():
+    a = [[0, 0, 10, 6], [20, 20, 30, 30], [4, 4, 4, 9]]
+    b = [[5, 0, 15, 4], [20, 20, 30, 30]]  # 5 x 4 in common of 60 + 40
+    np.testing.assert_allclose(overlap(a, b), [[20 / 80, 0], [0, 1], [0, 0]])
+    assert overlap(np.zeros((0, 4)), b).shape == (0, 2)
 
 
 def test_sides_are_swapped_by_channel():

@@ -63,7 +63,7 @@ def fit_calibration(peaks: ArrayLike, right: ArrayLike, *, knots: int = 16) -> C
 
     Peaks are sorted and cut into ``knots`` groups of equal size; each gives its mean peak and its share of right
     keypoints, and the shares are made to rise by isotonic regression (the closest rising sequence, group sizes as
-    weights).
+    weights). Below the first group the line goes to 0 at a peak of 0: a heatmap that shows nothing knows nothing.
 
     Args:
         peaks: ``(N,)``.
@@ -87,6 +87,8 @@ def fit_calibration(peaks: ArrayLike, right: ArrayLike, *, knots: int = 16) -> C
     total = np.bincount(first, weight)
     share = np.bincount(first, weight * share) / total
     rising = np.clip(isotonic_regression(share, weights=total).x, 0.0, 1.0)
+    if at[0] > 0:
+        at, rising = np.concatenate([[0.0], at]), np.concatenate([[0.0], rising])
     return Calibration(tuple(float(v) for v in at), tuple(float(v) for v in rising))
 
 

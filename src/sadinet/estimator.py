@@ -160,7 +160,7 @@ class Estimator:
             sigma *= self.reading.stride * min(scales) / reference
         xy, peak = decode(averaged, self.reading.decoding, sigma=sigma)
         xy = (xy + 0.5) * (self.input_size / averaged.shape[-1]) - 0.5  # heatmap px to crop px
-        points, scores = xy.cpu().numpy().astype(np.float64), self.reading.scores(peak.cpu().numpy().astype(np.float64))
+        points, scores = (part.cpu().numpy().astype(np.float64) for part in (xy, self.reading.scores(peak)))
         for crop, at, score in zip(crops, points, scores, strict=True):
             yield apply(invert(image_to_crop(_scaled(crop, reference), self.input_size)), at), score
 

@@ -59,6 +59,22 @@ def bounding_box(xy: ArrayLike) -> Floats:
     return np.concatenate([points.min(0), points.max(0)])
 
 
+def overlap(a: ArrayLike, b: ArrayLike) -> Floats:
+    """The share ``(A, B)`` in [0, 1] of their union that boxes ``a`` ``(A, 4)`` and ``b`` ``(B, 4)`` have in common.
+
+    Boxes are xyxy; one without an area has nothing in common with any.
+    """
+    one, two = np.asarray(a, dtype=np.float64).reshape(-1, 1, 4), np.asarray(b, dtype=np.float64).reshape(1, -1, 4)
+    common = _area(np.maximum(one[..., :2], two[..., :2]), np.minimum(one[..., 2:], two[..., 2:]))
+    union = _area(one[..., :2], one[..., 2:]) + _area(two[..., :2], two[..., 2:]) - common
+    return np.where(common > 0, common / np.where(common > 0, union, 1.0), 0.0)
+
+
+def _area(low: Floats, high: Floats) -> Floats:
+    area: Floats = np.maximum(high - low, 0.0).prod(-1)
+    return area
+
+
 def image_to_crop(crop: Crop, size: int) -> Floats:
     """The map from image pixels to the pixels of ``crop`` resampled to ``size`` x ``size``."""
     turn = math.radians(crop.angle)

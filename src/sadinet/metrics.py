@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import ConfigError, DataError
-from .skeleton import Skeleton
+from .skeleton import COCO, Skeleton
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -173,6 +173,19 @@ _SIDE_SIGMAS = (0.025, 0.035, 0.079, 0.072, 0.062, 0.107, 0.087, 0.089)  # eye, 
 
 COCO_SIGMAS = (0.026, *(sigma for sigma in _SIDE_SIGMAS for _ in ("left", "right")))
 """How far annotators differ on each of COCO's 17 keypoints, in units of the square root of the person's area."""
+
+_LIKE = {"neck": "left_shoulder", "upper_neck": "left_shoulder", "thorax": "left_shoulder", "head_top": "left_shoulder"}
+
+
+def sigmas_of(skeleton: Skeleton) -> tuple[float, ...]:
+    """How far annotators differ on each of the set's K keypoints, in units of the square root of the person's area.
+
+    COCO measured its own keypoints. Keypoints that COCO does not have are taken to be as uncertain as what lies
+    nearest: neck, upper neck, thorax and head top as a shoulder, the pelvis as a hip, and anything else as a hip too,
+    the largest of all.
+    """
+    known = dict(zip(COCO.keypoints, COCO_SIGMAS, strict=True))
+    return tuple(known.get(_LIKE.get(name, name), known["left_hip"]) for name in skeleton.keypoints)
 
 
 def oks(

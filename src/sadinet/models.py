@@ -8,11 +8,16 @@ from pathlib import Path
 
 import torch
 
+from .backend import Backend, Engine, OnnxBackend, OpenVinoBackend, TorchBackend, find_device, is_installed
 from .checkpoint import load_checkpoint
-from .errors import CheckpointError
+from .errors import CheckpointError, ConfigError
 from .estimator import SIX_SCALES, Estimator, Inference
+from .graph import graph_name, weights_of
+from .model.fold import folded
+from .model.network import SadiNet
 from .reading import Reading
 
+_WEIGHTS = Path(str(resources.files("sadinet"))) / "weights"
 DEFAULT = "lsp-t"
 """The weights used when none are named."""
 
@@ -46,12 +51,11 @@ class Model:
 @cache
 def embedded_models() -> dict[str, Model]:
     """The weights that come with the package, by name."""
-    folder = Path(str(resources.files("sadinet"))) / "weights"
-    return {file.stem: Model(file.stem, file) for file in sorted(folder.glob("*.safetensors"))}
+    return {file.stem: Model(file.stem, file) for file in sorted(_WEIGHTS.glob("*.safetensors"))}
 
 
 def weights_file(weights: str | Path) -> Path:
-    """The checkpoint that ``weights``, a name or a file, stands for.
+    """The checkpoint or exported network that ``weights``, a name, file or folder, stands for.
 
     Raises:
         CheckpointError: If there is neither.
@@ -75,20 +79,52 @@ def load(
     flip: bool = True,
     six_scales: bool = False,
     batch_size: int = 16,
+    backend: Engine | None = None,
 ) -> Estimator:
     """An estimator ready to predict; never touches the network.
 
     Args:
-        weights: A name from `embedded_models`, a checkpoint file, or the folder of a training.
+        weights: A name from `embedded_models`, a checkpoint, the folder of a training, or an exported ``.onnx`` file.
         device: ``"cpu"``, ``"cuda"``...; None: a GPU where there is one.
         flip: Average with the answer to the mirrored picture: slower by half, a little better.
         six_scales: Average over six sizes of the crop: six times slower, a little better.
         batch_size: Persons per pass through the network.
+        backend: ``"torch"``, ``"onnxruntime"`` or, for exported files, ``"openvino"``; None: what is fastest of those
+            that are installed and can run these weights (decision 020).
 
     Raises:
         CheckpointError: If the weights are missing or damaged.
+        ConfigError: If the backend is not installed or cannot run these weights, or there is no such device.
     """
-    checkpoint = load_checkpoint(weights_file(weights))
+    path = weights_file(weights)
     inference = Inference(flip=flip, scales=SIX_SCALES if six_scales else (1.0,), batch_size=batch_size)
-    reading = Reading.of(checkpoint.experiment, checkpoint.calibration)
-    return Estimator(checkpoint.network, reading, device=device, inference=inference)
+    if path.suffix == ".onnx":
+        exported = _exported(path, backend, device)
+        return Estimator(exported, Reading.from_facts(exported.facts, str(path)), inference=inference)
+    checkpoint = load_checkpoint(path)
+    running = _running(checkpoint.network, path, backend, device)
+    return Estimator(running, Reading.of(checkpoint.experiment, checkpoint.calibration), inference=inference)
+
+
+def _exported(path: Path, engine: Engine | None, device: str | torch.device | None) -> OnnxBackend | OpenVinoBackend:
+    if engine == "torch":
+        raise ConfigError(f"{path}: torch cannot run an exported network; name the checkpoint it came from")
+    if engine == "openvino":
+        if device is not None and torch.device(device).type != "cpu":
+            raise ConfigError(f"device '{device}' cannot be used by openvino here; give cpu, or leave it out")
+        return OpenVinoBackend(path)
+    return OnnxBackend(path, device=device)
+
+
+def _running(network: SadiNet, path: Path, engine: Engine | None, device: str | torch.device | None) -> Backend:
+    """A checkpoint's network, in onnxruntime where that is wanted or faster, which is on a CPU."""
+    graph = _WEIGHTS / graph_name(network)
+    place = find_device(device)
+    if engine is None:
+        fast = place.type == "cpu" and graph.is_file() and is_installed("onnxruntime")
+        engine = "onnxruntime" if fast else "torch"
+    if engine == "torch":
+        return TorchBackend(folded(network), place)
+    if engine == "openvino" or not graph.is_file():
+        raise ConfigError(f"{path}: {engine} runs it once it is exported: sadinet export {path} {path.stem}.onnx")
+    return OnnxBackend(graph, weights=weights_of(network), device=place)

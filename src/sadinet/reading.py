@@ -1,16 +1,20 @@
 """How a network is asked and its heatmaps are read: all that an estimator knows of it besides its arithmetic."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
+from torch import Tensor
 
 from .calibration import Calibration
-from .errors import ConfigError
-from .experiment import Experiment
+from .errors import CheckpointError, ConfigError, DataError
+from .experiment import Experiment, from_dict
 from .heatmaps import Decoding
 from .model.network import STRIDE
 from .skeleton import Skeleton
+
+FORMAT = "sadinet-onnx-1"
+"""Of exported networks: what their files say about themselves, and how."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,30 @@ class Reading:
             calibration=calibration,
         )
 
-    def scores(self, peaks: NDArray[np.float64]) -> NDArray[np.float64]:
+    def scores(self, peaks: Tensor) -> Tensor:
         """Scores in [0, 1] of peaks of any height, of the same shape."""
-        return np.clip(peaks if self.calibration is None else self.calibration(peaks), 0.0, 1.0)
+        if self.calibration is not None:  # as `Calibration` itself, in operations that a graph can hold
+            known, scores = peaks.new_tensor(self.calibration.peak), peaks.new_tensor(self.calibration.probability)
+            low, high = known[:-1], known[1:]
+            risen = (peaks[..., None].clamp(low, high) - low) * ((scores[1:] - scores[:-1]) / (high - low))
+            peaks = scores[0] + risen.sum(-1)
+        return peaks.clamp(0, 1)
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, str], source: str) -> "Reading":
+        """What an exported network says about itself in its metadata.
+
+        Raises:
+            CheckpointError: If that is missing, or not understood by this version.
+        """
+        try:
+            told = json.loads(facts["sadinet"])
+            if told["format"] != FORMAT:
+                raise CheckpointError(
+                    f"{source}: written in the format {told['format']!r}, this sadinet knows {FORMAT}"
+                )
+            return from_dict(cls, told["reading"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{source}: says nothing of its keypoints ({error!r}); export it again") from None
+        except (ConfigError, DataError) as error:
+            raise CheckpointError(f"{source}: does not fit this version of sadinet: {error}") from None

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import SadinetError
-from . import calibrate, data, evaluate, models, predict, train
+from . import calibrate, data, evaluate, fetch, models, predict, train
 
 _EPILOG = """\
 examples:
@@ -61,5 +61,6 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add(commands)
     models.add_export(commands)
     models.add_models(commands)
+    fetch.add(commands)
     data.add(commands)
     return parser

@@ -16,6 +16,9 @@ def command(commands: Any, name: str, run: Any, text: str, **more: Any) -> argpa
 def add_inference(parser: argparse.ArgumentParser) -> None:
     """The options of everything that asks a network."""
     parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: a GPU where there is one)")
+    parser.add_argument(
+        "--backend", choices=("torch", "onnxruntime", "openvino"), help="what computes (default: the fastest there is)"
+    )
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="persons per pass (default: 16)")
     parser.add_argument(
         "--no-flip", action="store_true", help="do not average with the mirrored picture: twice as fast"
@@ -35,6 +38,7 @@ def make_estimator(arguments: argparse.Namespace) -> Any:
         flip=not arguments.no_flip,
         six_scales=arguments.six_scales,
         batch_size=arguments.batch_size,
+        backend=arguments.backend,
     )
 
 

@@ -10,7 +10,7 @@ from .common import add_inference, command, make_estimator, print_json
 def add_evaluate(commands: Any) -> None:
     """Adds ``evaluate``."""
     parser = command(commands, "evaluate", _evaluate, "Score weights on a data set, as the paper's Table II.")
-    parser.add_argument("weights", help="embedded name, checkpoint or training folder")
+    parser.add_argument("weights", help="embedded name, checkpoint, training folder or .onnx file")
     _add_split(parser, ("lsp", "lspet", "lsp+lspet", "mpii", "toy"))
     parser.add_argument("--save", type=Path, metavar="FILE.npz", help="also write the predictions")
     add_inference(parser)

@@ -13,7 +13,7 @@ def add(commands: Any) -> None:
     parser = command(commands, "predict", _predict, "Find the keypoints of persons in pictures.")
     parser.add_argument("sources", nargs="+", type=Path, metavar="PICTURE", help="pictures, or folders of them")
     parser.add_argument(
-        "--weights", default="lsp-t", help="embedded name, checkpoint or training folder (default: lsp-t)"
+        "--weights", default="lsp-t", help="embedded name, checkpoint, training folder or .onnx file (default: lsp-t)"
     )
     parser.add_argument(
         "--out", type=Path, default=Path("poses"), help="folder for NAME.json and NAME.jpg (default: poses)"
