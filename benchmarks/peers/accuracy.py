@@ -3,7 +3,7 @@
     python benchmarks/peers/accuracy.py DATA MODELS [--weights lsp-t lsp-b.safetensors lsp-t.onnx]
 
 The same pictures for everybody and four ways to say where the person is (`boxes.py`); each model gets the square around
-the box with the margin it was made for. DATA holds ``lsp/`` (and ``lspet/`` for ``--split val``), MODELS the peers'
+the box with the margin that suits it. DATA holds ``lsp/`` (and ``lspet/`` for ``--split val``), MODELS the peers'
 ``.tflite`` files and ``yolox_nano.onnx``, the detector. Nothing is tuned here. Writes
 benchmarks/results/peers_accuracy.json.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from boxes import RULES, Boxes, Rule, choose, crop_around, upright
+from boxes import RULES, Boxes, Margins, Rule, choose, crop_around, upright
 from litert import PEERS, LiteRT
 from numpy.typing import NDArray
 from page import COLUMNS, accuracy_table, limb_mean
@@ -39,6 +39,7 @@ from sadinet.score import score_file
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "peers_accuracy.json"
 DETECTOR = "yolox_nano.onnx"
 UNUSED = "not used"
+OURS = Margins(BOX_MARGIN, 1.05)
 TESTS = {"single": (False, False), "flip": (True, False), "six": (True, True)}
 """How our weights are asked: (flip, six scales)."""
 
@@ -111,13 +112,13 @@ class Measurement:
         self.split, self.boxes = split, boxes
         self.rows: list[dict[str, Any]] = []
 
-    def add(self, name: str, key: str, kind: str, test: str, margin: float, model: Model, file: Path | None) -> None:
+    def add(self, name: str, key: str, kind: str, test: str, margins: Margins, model: Model, file: Path | None) -> None:
         """A row per rule."""
         for rule, boxes in self.boxes.items():
 
             def crop_of(number: int, rule: Rule = rule, boxes: Boxes = boxes) -> Crop | None:
                 box = boxes[number]
-                return crop_around(box, rule, margin) if np.isfinite(box).all() else None
+                return crop_around(box, rule, margins) if np.isfinite(box).all() else None
 
             self._add(name, key, kind, rule, test, find_keypoints(model, self.split.persons, crop_of), file)
 
@@ -168,7 +169,7 @@ def add_ours(measurement: Measurement, weights: str, tests: Sequence[str], backe
         if estimator.skeleton != LSP:
             raise SadinetError(f"{weights}: finds '{estimator.skeleton.name}' keypoints; this table is of LSP's")
         key = (Path(weights).stem if not model else weights) + (f"-{backend}" if backend else "")
-        measurement.add(key, key, "ours", estimator.inference.describe(), BOX_MARGIN, estimator, file)
+        measurement.add(key, key, "ours", estimator.inference.describe(), OURS, estimator, file)
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -196,9 +197,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             skipped.append({"model": peer.title, "reason": f"{peer.file} is not in MODELS"})
             continue
         model = LiteRT(key, arguments.models)
-        measurement.add(peer.title, key, "peer", "1 scale", peer.margin, model, file)
+        measurement.add(peer.title, key, "peer", "1 scale", peer.margins, model, file)
         if key == "blazepose" and "truth" in rules:  # its own pipeline turns the crop, by a detector not used here
-            measurement.add_upright(peer.title, key, peer.margin, model, file)
+            measurement.add_upright(peer.title, key, peer.margins.tight, model, file)
     for weights in arguments.weights:
         add_ours(measurement, weights, arguments.tests, arguments.backend)
     result = {

@@ -4,6 +4,7 @@ A box is xyxy [image px]; a row of NaN means that the rule found nobody.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -50,9 +51,22 @@ def choose(rule: Rule, *, truth: Boxes, detected: Boxes, width: int, height: int
     return whole_image(width, height)
 
 
-def crop_around(box: Boxes, rule: Rule, margin: float) -> Crop:
-    """The square shown to a model whose persons have ``margin`` around them; a whole picture gets none."""
-    return Crop.around(box, 1.0 if rule == "whole" else margin)
+@dataclass(frozen=True)
+class Margins:
+    """The side of a model's crop over the longer side of a box.
+
+    Attributes:
+        tight: Of a box of keypoints: what the model was made for.
+        detected: Of a detector's box, which has hands, feet and clothes in it: chosen on validation.
+    """
+
+    tight: float
+    detected: float
+
+
+def crop_around(box: Boxes, rule: Rule, margins: Margins) -> Crop:
+    """The square shown to a model; a whole picture gets no margin."""
+    return Crop.around(box, {"truth": margins.tight, "whole": 1.0}.get(rule, margins.detected))
 
 
 def upright(xy: Boxes, limbs: Sequence[Sequence[int]], margin: float) -> Crop:

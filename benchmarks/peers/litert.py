@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from boxes import Margins
 from numpy.typing import NDArray
 
 from sadinet import COCO, LSP
@@ -34,20 +35,20 @@ class Peer:
         title: What tables call it.
         file: Name of the file.
         size: Side of its input [px].
-        margin: The side of its crop over the longer side of the person's box.
+        margins: How much larger than a box its crop is.
         reads: ``"bytes"`` (0 to 255) or ``"floats"`` (0 to 1), RGB.
     """
 
     title: str
     file: str
     size: int
-    margin: float
+    margins: Margins
     reads: Literal["bytes", "floats"]
 
 
 PEERS = {
-    "movenet": Peer("MoveNet Lightning int8", "movenet_lightning_int8.tflite", 192, 1.25, "bytes"),
-    "blazepose": Peer("BlazePose lite", "blazepose_lite.tflite", 256, 1.5, "floats"),
+    "movenet": Peer("MoveNet Lightning int8", "movenet_lightning_int8.tflite", 192, Margins(1.25, 1.05), "bytes"),
+    "blazepose": Peer("BlazePose lite", "blazepose_lite.tflite", 256, Margins(1.5, 1.5), "floats"),
 }
 
 
@@ -86,7 +87,7 @@ class LiteRT:
         from ai_edge_litert.interpreter import Interpreter  # for this benchmark only: pip install ai-edge-litert
 
         self.key, self.peer = key, PEERS[key]
-        self.margin = self.peer.margin
+        self.margin = self.peer.margins.tight
         self._interpreter: Any = Interpreter(str(models / self.peer.file), num_threads=threads)
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]

@@ -89,9 +89,10 @@ def test_nobody_detected_is_no_box(peers):
 def test_a_whole_picture_gets_no_margin(peers):
     boxes = peers("boxes")
     box = np.array([0.0, 0.0, 10.0, 30.0])
-    assert boxes.crop_around(box, "truth", 1.5).side == 45
-    assert boxes.crop_around(box, "whole", 1.5).side == 30
-    assert boxes.crop_around(box, "central", 1.25).center == (5, 15)
+    margins = boxes.Margins(tight=1.5, detected=1.25)
+    sides = {rule: boxes.crop_around(box, rule, margins).side for rule in boxes.RULES}
+    assert sides == {"truth": 45.0, "matched": 37.5, "central": 37.5, "whole": 30.0}
+    assert boxes.crop_around(box, "central", margins).center == (5, 15)
 
 
 @pytest.mark.parametrize("turn", [0, 40, 90, 200])
