@@ -3,9 +3,9 @@
     python benchmarks/peers/race.py DATA MODELS [--threads 1 2] [--batches 1 16] [--minutes 6]
 
 Timed is all from a decoded picture and a box to keypoints in the picture: cutting out, network, decoding; one pass, no
-mirror. Each model lives in a process of its own, pinned to as many cores as it may have threads, all at once (some 10 GB);
-they are asked one after the other, in rounds of a new order each, so that what the machine does else hits all alike.
-Slow models get fewer turns, at least three. Writes benchmarks/results/race.json.
+mirror. Each model lives in a process of its own, pinned to as many cores as it may have threads, all at once (10 GB of
+memory); they are asked one after the other, in rounds of a new order each, so that what the machine does else hits all
+alike. Slow models get fewer turns, at least three. Writes benchmarks/results/race.json.
 """
 
 import argparse
