@@ -13,8 +13,6 @@ from pathlib import Path
 import torch
 
 import sadinet
-from sadinet.calibrate import judge
-from sadinet.calibration import reliability
 from sadinet.data.splits import read_split
 from sadinet.evaluate import evaluate_split
 from sadinet.models import weights_file
@@ -49,10 +47,9 @@ def main() -> None:
             "mean": round(report.mean, 2),
             "split": split.hash,
         }
-        if not six_scales:
-            score, right, judged = judge(estimator, split.persons)
-            found = reliability(score[judged], right[judged])
-            row["calibration_error"], row["brier"] = round(100 * found.error, 2), round(found.brier, 4)
+        if report.reliability is not None:
+            row["calibration_error"] = round(100 * report.reliability.error, 2)
+            row["brier"] = round(report.reliability.brier, 4)
         rows.append(row)
         print(report.table(), flush=True)
     file = weights_file(arguments.weights)

@@ -17,8 +17,8 @@ from scipy.optimize import minimize
 from scipy.stats import rankdata
 
 from sadinet import load_checkpoint
-from sadinet.calibrate import head_sizes
 from sadinet.calibration import right_keypoints
+from sadinet.data.person import head_sizes
 from sadinet.data.splits import read_split
 from sadinet.geometry import apply, image_to_crop, invert
 from sadinet.heatmaps import decode

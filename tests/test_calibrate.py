@@ -7,9 +7,10 @@ import pytest
 import torch
 
 import sadinet
-from sadinet.calibrate import calibrate, draw_reliability, head_sizes, judge
+from sadinet.calibrate import calibrate, draw_reliability, judge
 from sadinet.checkpoint import load_checkpoint, save_checkpoint
 from sadinet.cli import main
+from sadinet.data.person import head_sizes
 from sadinet.data.splits import read_split
 from sadinet.errors import CheckpointError, ConfigError, DataError
 from sadinet.estimator import Estimator
@@ -120,3 +121,12 @@ def test_drawing_without_matplotlib_says_what_to_install(monkeypatch, tmp_path):
 
 def test_a_skeleton_without_a_neck():
     assert head_sizes([], Skeleton("dog", ("nose", "tail"))).shape == (0,)
+
+
+def test_evaluation_says_how_far_scores_can_be_believed(data, weights, capsys):
+    assert main(["evaluate", str(weights), "--dataset", "toy", "--data", str(data), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert sum(report["reliability"]["count"]) == 14 * report["persons"]
+    assert report["reliability"]["base"] <= 0.25
+    assert main(["evaluate", str(weights), "--dataset", "toy", "--data", str(data), "-q"]) == 0
+    assert "Scores as probabilities: 112 keypoints: expected calibration error" in capsys.readouterr().out

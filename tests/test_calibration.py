@@ -105,7 +105,7 @@ class TestReliability:
     def test_empty_bins_count_nothing(self):
         found = reliability([0.05, 0.95], [False, True], bins=5)
         assert found.count == (1, 0, 0, 0, 1)
-        assert np.isnan(found.score[1:4]).all()
+        assert found.score[1:4] == found.right[1:4] == (None, None, None)
         assert found.error == pytest.approx(0.05)
 
     def test_none_is_refused(self):

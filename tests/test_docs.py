@@ -126,12 +126,12 @@ def test_overrides_of_spans_and_blocks_are_found():
 
 def test_presets_that_are_mentioned_exist():
     suffixes = "|".join(sorted(map(re.escape, filter(None, VARIANTS)), key=len, reverse=True))
-    shape = rf"`((?:{'|'.join(DATASETS)})-(?:{'|'.join(SIZES)})(?:-[a-z-]+)?)`"
+    shape = rf"`((?:{'|'.join(DATASETS)})-(?:{'|'.join(SIZES)})(?:-[a-z0-9-]+)?)`"
     mentioned = {name for path in DOCS for name in re.findall(shape, path.read_text("utf-8"))}
     assert "mpii-b-hourglass-dlm" in mentioned
     for name in mentioned:
         assert preset(name).name == name
-    told = {s for path in DOCS for s in re.findall(r"suffix(?:es)? `(-[a-z-]+)`", path.read_text("utf-8"))}
+    told = {s for path in DOCS for s in re.findall(r"suffix(?:es)? `(-[a-z0-9-]+)`", path.read_text("utf-8"))}
     assert [suffix for suffix in told if not re.fullmatch(suffixes, suffix)] == []
 
 

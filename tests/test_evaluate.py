@@ -1,5 +1,6 @@
 """Evaluation: the estimator is asked in the data set's crops, and its report is that of the ruler alone."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from sadinet.data.person import Person
 from sadinet.data.splits import Split
 from sadinet.errors import DataError
 from sadinet.estimator import Inference
-from sadinet.evaluate import evaluate_split, predict_persons, protocol_of
+from sadinet.evaluate import evaluate_split, predict_persons, protocol_of, reliability_of
 from sadinet.experiment import preset
 from sadinet.geometry import Crop
 from sadinet.metrics import LSP_PCK, MPII_PCKH
@@ -87,7 +88,9 @@ def test_saved_predictions_score_the_same(split, tmp_path):
         assert sorted(saved) == ["ids", "score", "xy"]
         assert tuple(saved["ids"]) == split.ids
         again = score_persons(saved["xy"], split.persons, LSP, LSP_PCK, report.metadata)
-    assert again == report
+        believed = reliability_of(saved["xy"], saved["score"], split.persons, LSP)
+    assert believed == report.reliability
+    assert replace(again, reliability=believed) == report
 
 
 def test_the_report_says_what_it_is_of(split):
@@ -125,7 +128,10 @@ def test_processes_that_share_the_persons_get_the_report_of_all(split):
             for image, crop in persons:
                 number = int(image[0, 0, 0]) // 50
                 assert crop == self.split.persons[number].crop
-                yield np.nan_to_num(self.split.persons[number].xy, nan=1.0) + np.array([self.miss, 0.0]), np.zeros(14)
+                yield (
+                    np.nan_to_num(self.split.persons[number].xy, nan=1.0) + np.array([self.miss, 0.0]),
+                    np.full(14, number / 10),
+                )
 
     oracle = Shared(split, 5.0)
     shares = [predict_persons(oracle, split.persons[rank::2]) for rank in range(2)]

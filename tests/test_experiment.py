@@ -258,6 +258,26 @@ class TestJson:
         assert from_json(to_json(experiment)) == experiment
 
 
+class TestAnswer:
+    def test_a_regressed_mean_must_be_trained_and_heatmaps_too(self):
+        with pytest.raises(ConfigError, match=r"answer=mean is not trained by loss\.kind=mse: give loss\.kind=rle"):
+            override(preset("lsp-t-regression"), ["loss.kind=mse"])
+        with pytest.raises(ConfigError, match=r"loss\.kind=rle trains no heatmaps: give network\.answer=mean"):
+            override(preset("lsp-t"), ["loss.kind=rle"])
+        assert override(preset("lsp-t-regression"), ["loss.kind=mse+rle"]).network.answer == "mean"
+
+    def test_baselines_have_the_sizes_of_their_papers_and_shares_of_them(self):
+        shapes = {
+            name: preset(f"lsp-{name}").network.backbone for name in ("b-hrnet", "t-hrnet", "b-simple", "s-simple")
+        }
+        assert shapes["b-hrnet"].channels == (32, 64, 128, 256)
+        assert (shapes["t-hrnet"].channels, shapes["t-hrnet"].features) == ((8, 16, 32, 64), 64)
+        assert shapes["b-simple"].blocks == shapes["s-simple"].blocks == (3, 4, 6, 3)
+        assert (shapes["s-simple"].channels, shapes["s-simple"].features) == ((32, 64, 128, 256), 128)
+        assert preset("lsp-b-newell8").network.backbone.channels == (256,)
+        assert preset("mpii-b-newell2").network.backbone.stacks == 2
+
+
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 words = st.text('aé☃ .=/"\n', max_size=9)
 
@@ -274,19 +294,23 @@ def literals(kind, name):
     return st.sampled_from(get_args({f.name: f.type for f in dataclasses.fields(kind)}[name]))
 
 
-backbones = st.integers(4, 5).flatmap(
-    lambda levels: st.builds(
-        BackboneConfig,
-        kind=literals(BackboneConfig, "kind"),
-        block=literals(BackboneConfig, "block"),
-        channels=st.tuples(*[whole()] * levels),
-        blocks=st.tuples(*[whole(9)] * levels),
-        features=whole(),
-        dilation=st.one_of(st.tuples(st.integers(0, 9)), st.tuples(*[st.integers(0, 9)] * levels)),
-        merge=literals(BackboneConfig, "merge"),
-        gate=literals(BackboneConfig, "gate"),
-        taps=literals(BackboneConfig, "taps"),
+backbones = (
+    st.integers(4, 5)
+    .flatmap(
+        lambda levels: st.builds(
+            BackboneConfig,
+            kind=literals(BackboneConfig, "kind") if levels == 4 else st.sampled_from(["pyramid", "classic"]),
+            block=literals(BackboneConfig, "block"),
+            channels=st.tuples(*[whole()] * levels),
+            blocks=st.tuples(*[whole(9)] * levels),
+            features=whole(),
+            dilation=st.one_of(st.tuples(st.integers(0, 9)), st.tuples(*[st.integers(0, 9)] * levels)),
+            merge=literals(BackboneConfig, "merge"),
+            gate=literals(BackboneConfig, "gate"),
+            taps=literals(BackboneConfig, "taps"),
+        )
     )
+    .map(lambda config: dataclasses.replace(config, taps="decoder") if config.kind == "hrnet" else config)
 )
 fusions = st.builds(
     FusionConfig,
@@ -328,11 +352,13 @@ augments = st.builds(
 @st.composite
 def experiments(draw):
     skeleton = draw(st.sampled_from([LSP, MPII, COCO, Skeleton("ünïcode ☃", ("nose", "left_a", "right_a"))]))
+    loss = draw(literals(LossConfig, "kind"))
     network = NetworkConfig(
         keypoints=len(skeleton),
         input_size=64 * draw(st.integers(1, 9)),
         backbone=draw(backbones),
-        learn_distribution=draw(st.booleans()),
+        learn_distribution=loss == "rle" or draw(st.booleans()),
+        answer="mean" if loss == "rle" else "heatmaps",
         fusion=draw(fusions),
         distribution=draw(distributions),
     )
@@ -340,7 +366,7 @@ def experiments(draw):
         draw(words),
         skeleton,
         network,
-        LossConfig(kind=draw(literals(LossConfig, "kind")), sigma=draw(positive())),
+        LossConfig(kind=loss, sigma=draw(positive())),
         DataConfig(draw(words), draw(st.booleans()), draw(augments)),
         draw(trainings),
         draw(st.sampled_from(get_args(Decoding))),

@@ -92,10 +92,19 @@ class TorchBackend:
     @torch.inference_mode()
     def heatmaps(self, images: NDArray[np.uint8]) -> Tensor:
         """Heatmaps ``(B, K, h, w)`` float32 of crops ``(B, S, S, 3)`` uint8 RGB."""
+        answer: Tensor = self.network.backbone_heatmaps(self._inputs(images)).float()
+        return answer
+
+    @torch.inference_mode()
+    def moments(self, images: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        """Mean and deviation ``(B, K, 2)`` of a network that answers with its mean, see `SadiNet.regress`."""
+        mean, deviation = self.network.regress(self._inputs(images))
+        return mean, deviation
+
+    def _inputs(self, images: NDArray[np.uint8]) -> Tensor:
         pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
         # Rows of RGB pixels are what torch calls channels last: this is a view, and stays one.
-        answer: Tensor = self.network.backbone_heatmaps(pixels.permute(0, 3, 1, 2).float() / 255).float()
-        return answer
+        return pixels.permute(0, 3, 1, 2).float() / 255
 
 
 class OnnxBackend:

@@ -7,28 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .calibration import RIGHT_WITHIN, Calibration, Reliability, fit_calibration, reliability, right_keypoints
-from .data.person import Person
+from .data.person import Person, head_sizes
 from .errors import ConfigError, DataError
 from .estimator import Estimator
 from .evaluate import predict_persons
 from .geometry import Floats
-from .skeleton import Skeleton
 
 FOLDS = 5
 """Parts of the persons for cross-validation."""
-
-_NECK = ("neck", "upper_neck", "thorax")
-
-
-def head_sizes(persons: Sequence[Person], skeleton: Skeleton) -> Floats:
-    """The head sizes ``(N,)`` [image px]: the data set's own, else from neck to head top; NaN where not labelled."""
-    neck = next((name for name in _NECK if name in skeleton.keypoints), None)
-    own = np.array([person.head_size for person in persons], dtype=np.float64)
-    if neck is None or "head_top" not in skeleton.keypoints:
-        return own
-    ends = np.array([person.xy[[skeleton.index(neck), skeleton.index("head_top")]] for person in persons])
-    length = np.hypot(*np.moveaxis(ends[:, 0] - ends[:, 1], -1, 0))
-    return np.where(np.isfinite(own), own, length)
 
 
 def judge(
@@ -96,9 +82,9 @@ def draw_reliability(found: Reliability, path: Path, title: str = "") -> None:
     figure = Figure(figsize=(4.2, 4.6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     middle = (np.arange(len(found.count)) + 0.5) / len(found.count)
-    full = np.array(found.count) > 0
+    points = [(s, r) for s, r in zip(found.score, found.right, strict=True) if s is not None and r is not None]
     above.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-    above.plot(np.array(found.score)[full], np.array(found.right)[full], marker="o", color="#1f6fb4")
+    above.plot(*np.array(points).T, marker="o", color="#1f6fb4")
     above.set(xlim=(0, 1), ylim=(0, 1), ylabel=f"share within {RIGHT_WITHIN:g} head", title=title)
     above.text(0.03, 0.9, f"expected calibration error {100 * found.error:.1f} %")
     below.bar(middle, found.count, width=0.9 / len(found.count), color="#9db8d2")

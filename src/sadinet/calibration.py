@@ -97,16 +97,16 @@ class Reliability:
     """How far scores can be believed.
 
     Attributes:
-        score: Mean score of each bin of equal width in [0, 1]; NaN in an empty one.
-        right: Share of right keypoints in it; NaN in an empty one.
+        score: Mean score of each bin of equal width in [0, 1]; None in an empty one.
+        right: Share of right keypoints in it; None in an empty one.
         count: How many keypoints it has.
         error: Expected calibration error: the mean of ``|score - right|`` over keypoints.
         brier: Mean of ``(score - right)²`` over keypoints, 0 is perfect.
         base: The Brier score of always saying the overall share of right keypoints.
     """
 
-    score: tuple[float, ...]
-    right: tuple[float, ...]
+    score: tuple[float | None, ...]
+    right: tuple[float | None, ...]
     count: tuple[int, ...]
     error: float
     brier: float
@@ -134,8 +134,8 @@ def reliability(score: ArrayLike, right: ArrayLike, *, bins: int = 10) -> Reliab
         mean, share = (np.bincount(place, values, minlength=bins) / count for values in (said, truth))
     gap = np.where(count > 0, np.abs(mean - share), 0.0)
     return Reliability(
-        tuple(mean.tolist()),
-        tuple(share.tolist()),
+        tuple(float(v) if n else None for v, n in zip(mean, count, strict=True)),
+        tuple(float(v) if n else None for v, n in zip(share, count, strict=True)),
         tuple(count.tolist()),
         float((gap * count).sum() / count.sum()),
         float(np.square(said - truth).mean()),

@@ -95,7 +95,7 @@ def save_checkpoint(
         CheckpointError: If the file cannot be written, or a weight is too large for float16.
     """
     tensors = network.state_dict()
-    if not training_parts:
+    if not training_parts and experiment.network.answer == "heatmaps":
         tensors = {k: v for k, v in tensors.items() if not k.startswith(_TRAINING_PARTS)}
     if half:
         tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}

@@ -27,7 +27,8 @@ def draw_curves(log: Sequence[dict[str, Any]], path: Path) -> bool:
     epochs = [line["epoch"] for line in log]
     for name in [key for key in log[0] if key.startswith("loss_")]:
         loss.plot(epochs, [line[name] for line in log], marker=".", label=name.removeprefix("loss_"))
-    loss.set(xlabel="epoch", ylabel="loss", yscale="log")
+    positive = all(line[name] > 0 for line in log for name in line if name.startswith("loss_"))  # likelihoods are not
+    loss.set(xlabel="epoch", ylabel="loss", yscale="log" if positive else "linear")
     loss.legend()
     score.plot(epochs, [line["val"] for line in log], marker=".", color="black", label="mean", linewidth=2)
     for name in [key for key in log[0] if key.startswith("val_")]:

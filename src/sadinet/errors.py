@@ -5,6 +5,7 @@ SadinetError            the user can mend it; the message says what is wrong, wh
 ├── DataError           a data set, an annotation or a prediction file
 ├── ImageError          a picture (or video) that cannot be read or must not be
 ├── TrainingError       a training that cannot go on; its last good state is kept
+│   └── Diverged        because its loss is no longer finite
 ├── Stopped             a training that was asked to stop, and did after storing its state
 └── CheckpointError     weights that are missing, damaged or of another experiment
 """
@@ -28,6 +29,10 @@ class ImageError(SadinetError):
 
 class TrainingError(SadinetError):
     """A training that cannot go on; its last good state is kept."""
+
+
+class Diverged(TrainingError):
+    """A training whose loss is no longer finite: of some experiments, a result."""
 
 
 class Stopped(SadinetError):

@@ -15,7 +15,7 @@ from .backend import Backend, TorchBackend
 from .errors import ConfigError, DataError
 from .experiment import Experiment
 from .geometry import Crop, Floats, apply, image_to_crop, invert, whole_image
-from .heatmaps import decode, unmirror
+from .heatmaps import decode, unmirror, unmirror_moments
 from .images import Source, read_image, warp
 from .model.network import SadiNet
 from .poses import Poses
@@ -85,6 +85,8 @@ class Estimator:
         self.backend: Backend = TorchBackend(network, device) if isinstance(network, nn.Module) else network
         self.reading = Reading.of(experiment) if isinstance(experiment, Experiment) else experiment
         self.inference = inference
+        if self.reading.answer == "mean" and not isinstance(self.backend, TorchBackend):
+            raise ConfigError(f"{self.reading.name} answers with its mean, which needs torch: load its checkpoint")
 
     @property
     def skeleton(self) -> Skeleton:
@@ -150,18 +152,43 @@ class Estimator:
     def _finish(self, images: NDArray[np.uint8], crops: Sequence[Crop]) -> Iterator[tuple[Floats, Floats]]:
         scales = self.inference.scales
         shown = images.reshape(len(scales), len(crops), *images.shape[1:])
+        if self.reading.answer == "mean":
+            yield from self._finish_regressed(shown, crops)
+            return
         maps = [self.heatmaps(part) for part in shown]
-        reference = max(scales)
+        reference, side = max(scales), maps[0].shape[-1]
         sigma = self.reading.sigma
         if len(maps) == 1:
-            averaged = maps[0]
+            xy, peak = decode(maps[0], self.reading.decoding, sigma=sigma)
         else:
-            averaged = average_scales(maps, scales, self.input_size)
-            sigma *= self.reading.stride * min(scales) / reference
-        xy, peak = decode(averaged, self.reading.decoding, sigma=sigma)
-        xy = (xy + 0.5) * (self.input_size / averaged.shape[-1]) - 0.5  # heatmap px to crop px
+            side, sigma = self.input_size, sigma * self.reading.stride * min(scales) / reference
+            step = 1 if maps[0].device.type == "cpu" else len(crops)  # one person's fine maps fit a processor's cache
+            averaged = (
+                average_scales([part[i : i + step] for part in maps], scales, side) for i in range(0, len(crops), step)
+            )
+            found = [decode(part, self.reading.decoding, sigma=sigma) for part in averaged]
+            xy, peak = (torch.cat(parts) for parts in zip(*found, strict=True))
+        xy = (xy + 0.5) * (self.input_size / side) - 0.5  # heatmap px to crop px
         points, scores = (part.cpu().numpy().astype(np.float64) for part in (xy, self.reading.scores(peak)))
         for crop, at, score in zip(crops, points, scores, strict=True):
+            yield apply(invert(image_to_crop(_scaled(crop, reference), self.input_size)), at), score
+
+    def _finish_regressed(self, shown: NDArray[np.uint8], crops: Sequence[Crop]) -> Iterator[tuple[Floats, Floats]]:
+        """The answer of a network whose answer is the mean; averaged where heatmaps would be."""
+        assert isinstance(self.backend, TorchBackend)
+        scales, reference = self.inference.scales, max(self.inference.scales)
+        means, sure = [], []
+        for part, scale in zip(shown, scales, strict=True):
+            mean, deviation = self.backend.moments(part)
+            if self.inference.flip:
+                moments = self.backend.moments(part[:, :, ::-1])
+                mirrored, spread = unmirror_moments(*moments, self.skeleton.flip_index)
+                mean, deviation = (mean + mirrored) / 2, (deviation + spread) / 2
+            means.append(mean * (scale / reference))
+            sure.append(1 - deviation.mean(-1))
+        xy = (torch.stack(means).mean(0).double().cpu().numpy() + 0.5) * self.input_size - 0.5
+        scores = self.reading.scores(torch.stack(sure).mean(0)).double().cpu().numpy()
+        for crop, at, score in zip(crops, xy, scores, strict=True):
             yield apply(invert(image_to_crop(_scaled(crop, reference), self.input_size)), at), score
 
     def heatmaps(self, images: NDArray[np.uint8]) -> Tensor:

@@ -1,18 +1,21 @@
 """An estimator against the annotation of a split."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .data.person import Person
+from .breakdown import break_down
+from .calibration import Reliability, reliability, right_keypoints
+from .data.person import Person, head_sizes
 from .data.splits import Split
 from .distributed import ALONE, World
 from .errors import DataError
 from .estimator import Estimator
-from .geometry import Crop
+from .geometry import Crop, Floats
 from .metrics import LSP_PCK, MPII_PCKH, Protocol
 from .report import Report, score_persons
 from .skeleton import MPII, Skeleton
@@ -48,6 +51,7 @@ def evaluate_split(
     weights: str = "",
     quiet: bool = True,
     save: Path | None = None,
+    breakdown: bool = False,
     world: World = ALONE,
 ) -> Report:
     """The report on ``split``; the box is the data set's protocol's, made from its annotation.
@@ -58,6 +62,7 @@ def evaluate_split(
         weights: What to call them in the report.
         quiet: No progress bar.
         save: Also write the predictions here, ``.npz`` with ``xy`` and ``score``.
+        breakdown: Also score the persons by difficulty, see `sadinet.breakdown`.
         world: The processes that share the persons; all get the same report.
 
     Raises:
@@ -82,7 +87,17 @@ def evaluate_split(
         "weights": weights or estimator.reading.name,
         "test": estimator.inference.describe(),
         "input": f"{estimator.input_size} px",
-        "decoding": estimator.reading.decoding,
+        "decoding": "mean" if estimator.reading.answer == "mean" else estimator.reading.decoding,
         "boxes": "from the annotation",
     }
-    return score_persons(xy, split.persons, estimator.skeleton, protocol_of(estimator.skeleton), metadata)
+    skeleton, protocol = estimator.skeleton, protocol_of(estimator.skeleton)
+    report = score_persons(xy, split.persons, skeleton, protocol, metadata)
+    report = replace(report, reliability=reliability_of(xy, score, split.persons, skeleton))
+    return replace(report, groups=break_down(xy, split.persons, skeleton, protocol)) if breakdown else report
+
+
+def reliability_of(xy: Floats, score: Floats, persons: Sequence[Person], skeleton: Skeleton) -> Reliability | None:
+    """How far the scores ``(N, K)`` of predictions ``(N, K, 2)`` can be believed; None where no head size is known."""
+    truth, labelled = np.stack([p.xy for p in persons]), np.stack([p.labelled for p in persons])
+    right, judged = right_keypoints(xy, truth, labelled, head_sizes(persons, skeleton))
+    return reliability(score[judged], right[judged]) if judged.any() else None

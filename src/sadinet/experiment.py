@@ -12,9 +12,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from .data.augment import AugmentConfig
 from .errors import ConfigError
 from .heatmaps import Decoding
-from .model.dlm import DistributionConfig
 from .model.loss import LossConfig
-from .model.network import BackboneConfig, FusionConfig, NetworkConfig
+from .model.network import NetworkConfig
 from .skeleton import LSP, MPII, Skeleton
 
 T = TypeVar("T")
@@ -114,19 +113,26 @@ class Experiment:
                 f"network.keypoints={self.network.keypoints} but the keypoint set '{self.skeleton.name}' "
                 f"has {len(self.skeleton)}"
             )
+        regressed, trained = self.network.answer == "mean", self.loss.kind != "mse" or self.loss.coordinate_weight > 0
+        if regressed and not trained:
+            raise ConfigError("network.answer=mean is not trained by loss.kind=mse: give loss.kind=rle")
+        if self.loss.kind == "rle" and not regressed:
+            raise ConfigError("loss.kind=rle trains no heatmaps: give network.answer=mean, or loss.kind=mse+rle")
 
 
 SIZES = {"b": 1.0, "s": 0.5, "t": 0.25}
 """Widths of the networks: the paper's, half, a quarter."""
 
 
-def _sized(width: float, keypoints: int) -> NetworkConfig:
+def _sized(network: NetworkConfig, width: float) -> NetworkConfig:
+    """The network with all its channels times ``width``."""
+
     def wide(*channels: int) -> tuple[int, ...]:
         return tuple(round(c * width) for c in channels)
 
-    backbone, fusion = BackboneConfig(), FusionConfig()
-    return NetworkConfig(
-        keypoints=keypoints,
+    backbone, fusion = network.backbone, network.fusion
+    return dataclasses.replace(
+        network,
         backbone=dataclasses.replace(
             backbone, channels=wide(*backbone.channels), features=round(backbone.features * width)
         ),
@@ -136,8 +142,15 @@ def _sized(width: float, keypoints: int) -> NetworkConfig:
             widths=wide(*fusion.widths),
             outputs=round(fusion.outputs * width),
         ),
-        distribution=DistributionConfig(),
     )
+
+
+_HEATMAPS_ALONE = ("network.learn_distribution=false", "loss.kind=mse")
+
+
+def _newell(stacks: int) -> tuple[str, ...]:
+    shape = ("kind=classic", "channels=256", "blocks=1", f"stacks={stacks}")
+    return (*(f"network.backbone.{change}" for change in shape), *_HEATMAPS_ALONE)
 
 
 VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -166,8 +179,28 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "-no-global": ("No global attention", ("network.fusion.attention=none",)),
     "-no-local": ("No local attention", ("network.fusion.local=none",)),
     "-coordinates": ("With a small loss on the mean (not in the paper)", ("loss.coordinate_weight=0.01",)),
+    "-newell2": ("Stacked hourglass (Newell et al.), two stacks", _newell(2)),
+    "-newell8": ("Stacked hourglass (Newell et al.), eight stacks", _newell(8)),
+    "-hrnet": (
+        "HRNet-W32 (Sun et al.)",
+        (
+            *("network.backbone.kind=hrnet", "network.backbone.channels=32,64,128,256"),
+            *("network.backbone.blocks=1,1,4,3", *_HEATMAPS_ALONE),
+        ),
+    ),
+    "-simple": (
+        "SimpleBaseline with ResNet-50 (Xiao et al.)",
+        ("network.backbone.kind=simple", "network.backbone.blocks=3,4,6,3", *_HEATMAPS_ALONE),
+    ),
+    "-regression": (
+        "The mean is the answer, trained by the likelihood alone (Li et al., RLE)",
+        (
+            *("network.answer=mean", "loss.kind=rle", "network.distribution.normalize_features=true"),
+            "network.distribution.sigma_init=0.5",
+        ),
+    ),
 }
-"""Suffixes of preset names: what they are, and their changes to the full model."""
+"""Suffixes of preset names: what they are, and their changes to the full model, in the paper's widths."""
 
 DATASETS: dict[str, tuple[Skeleton, tuple[str, ...]]] = {
     "lsp": (LSP, ("data.dataset=lsp+lspet",)),
@@ -189,8 +222,9 @@ DATASETS: dict[str, tuple[Skeleton, tuple[str, ...]]] = {
 
 def _preset(dataset: str, size: str, variant: str) -> Experiment:
     skeleton, changes = DATASETS[dataset]
-    name = f"{dataset}-{size}{variant}"
-    return override(Experiment(name, skeleton, _sized(SIZES[size], len(skeleton))), (*changes, *VARIANTS[variant][1]))
+    whole = Experiment(f"{dataset}-{size}{variant}", skeleton, NetworkConfig(keypoints=len(skeleton)))
+    chosen = override(whole, (*changes, *VARIANTS[variant][1]))
+    return dataclasses.replace(chosen, network=_sized(chosen.network, SIZES[size]))
 
 
 PRESETS: dict[str, Callable[[], Experiment]] = {

@@ -45,6 +45,8 @@ def build(
     """
     require("onnx", "export")
     require("onnxscript", "export")
+    if reading.answer == "mean":
+        raise ConfigError(f"{reading.name} answers with its mean; only networks that answer with heatmaps are exported")
     if batch is not None and batch < 1:
         raise ConfigError(f"batch={batch}: give a number of crops, or none for any")
     module = _Graph(network, reading, half=precision == "float16", decoded=decoded).eval()

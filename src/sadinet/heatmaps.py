@@ -130,3 +130,9 @@ def _dark(around: Tensor) -> Tensor:
 def unmirror(heatmaps: Tensor, flip_index: Sequence[int]) -> Tensor:
     """Heatmaps of a mirrored picture as those of the picture itself: mirrored back, sides exchanged."""
     return heatmaps.flip(-1)[:, list(flip_index)]
+
+
+def unmirror_moments(mean: Tensor, deviation: Tensor, flip_index: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Means and deviations ``(B, K, 2)`` of a mirrored picture as those of the picture itself; 0 is its middle."""
+    order = list(flip_index)
+    return mean[:, order] * mean.new_tensor([-1.0, 1.0]), deviation[:, order]

@@ -16,7 +16,7 @@ from .distributed import World
 from .errors import ConfigError
 from .experiment import Experiment, TrainingConfig
 from .geometry import resample
-from .model.loss import joint_loss, to_units
+from .model.loss import LIKELIHOODS, joint_loss, to_units
 from .model.network import STRIDE, Output, SadiNet
 
 
@@ -75,7 +75,7 @@ class Learner:
             self.network.compile()
         self._forward: nn.Module = self.network
         if world.size > 1:
-            unused = experiment.network.learn_distribution and experiment.loss.kind == "mse"
+            unused = experiment.network.learn_distribution and experiment.loss.kind in ("mse", "rle")
             ids = [device] if device.type == "cuda" else None
             self._forward = DistributedDataParallel(self.network, device_ids=ids, find_unused_parameters=unused)
         self._input_to_heatmap = torch.from_numpy(resample(1 / STRIDE)).float().to(device)
@@ -132,7 +132,7 @@ class Learner:
         xy = batch.xy.to(self.device, non_blocking=True)
         xy = xy @ self._input_to_heatmap[:, :2].T + self._input_to_heatmap[:, 2]
         side = experiment.network.input_size // STRIDE
-        likelihood = experiment.loss.kind in ("mse+rle", "mse+nll")
+        likelihood = experiment.loss.kind in LIKELIHOODS
         with torch.autocast(self.device.type, torch.bfloat16, enabled=experiment.training.precision == "bfloat16"):
             inputs = batch.inputs(self.device)
             output: Output = self._forward(inputs, to_units(xy, (side, side)) if likelihood else None)

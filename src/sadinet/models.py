@@ -120,6 +120,10 @@ def _running(network: SadiNet, path: Path, engine: Engine | None, device: str | 
     """A checkpoint's network, in onnxruntime where that is wanted or faster, which is on a CPU."""
     graph = _WEIGHTS / graph_name(network)
     place = find_device(device)
+    if network.config.answer == "mean":
+        if engine not in (None, "torch"):
+            raise ConfigError(f"{path}: answers with its mean, which {engine} cannot run; leave the backend out")
+        return TorchBackend(network, place)
     if engine is None:
         fast = place.type == "cpu" and graph.is_file() and is_installed("onnxruntime")
         engine = "onnxruntime" if fast else "torch"

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
@@ -30,6 +31,7 @@ class Reading:
         stride: Input pixels per heatmap pixel.
         calibration: From the height of a peak to the score, the probability of being right; None: the score is the
             peak (decision 024).
+        answer: What is read: the ``"heatmaps"``, or the ``"mean"`` that a network regresses (decision 022).
     """
 
     name: str
@@ -39,6 +41,7 @@ class Reading:
     sigma: float = 2.0
     stride: int = STRIDE
     calibration: Calibration | None = None
+    answer: Literal["heatmaps", "mean"] = "heatmaps"
 
     def __post_init__(self) -> None:
         if self.input_size < 1 or self.stride < 1 or self.input_size % self.stride or not self.sigma > 0:
@@ -57,6 +60,7 @@ class Reading:
             decoding=experiment.decoding,
             sigma=experiment.loss.sigma,
             calibration=calibration,
+            answer=experiment.network.answer,
         )
 
     def scores(self, peaks: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .calibration import Reliability
 from .data.person import Person
 from .errors import DataError
 from .geometry import Floats
@@ -34,6 +35,25 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Group:
+    """A part of the persons or keypoints, scored by itself (`sadinet.breakdown`).
+
+    Attributes:
+        title: Which.
+        parts: The columns.
+        mean: As the report's.
+        persons: How many persons are in it.
+        count: How many keypoints counted.
+    """
+
+    title: str
+    parts: tuple[Share, ...]
+    mean: float
+    persons: int
+    count: int
+
+
+@dataclass(frozen=True)
 class Report:
     """Scores under one protocol.
 
@@ -56,6 +76,8 @@ class Report:
         count: How many keypoints were counted.
         metadata: Where the numbers come from, as printed: data set, split, its hash, weights, flip, scales, boxes ...
         notes: What a reader of the numbers should be told.
+        groups: The same by difficulty, where asked for.
+        reliability: How far the keypoints' scores can be believed, where that is known.
     """
 
     protocol: Protocol
@@ -69,6 +91,8 @@ class Report:
     count: int
     metadata: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    groups: tuple[Group, ...] = ()
+    reliability: Reliability | None = None
 
     @classmethod
     def from_distances(
@@ -123,10 +147,26 @@ class Report:
         if markdown:
             rows = [["", *(title for title, _ in cells)], ["---", *["---:"] * len(cells)]]
             rows += [[self.protocol.label, *(value for _, value in cells)]]
-            return "\n".join(["| " + " | ".join(row) + " |" for row in rows] + ["", *(f"- {line}" for line in below)])
+            below = [f"- {line}" for line in below] + (["", *self._groups_markdown()] if self.groups else [])
+            return "\n".join(["| " + " | ".join(row) + " |" for row in rows] + ["", *below])
         head = " " * len(self.protocol.label) + "".join(f"{title:>7}" for title, _ in cells)
         row = self.protocol.label + "".join(f"{value:>7}" for _, value in cells)
-        return "\n".join([head, row, *below])
+        return "\n".join([head, row, *below, *(["", *self._groups_text()] if self.groups else [])])
+
+    def _groups_text(self) -> list[str]:
+        width = max(len(group.title) for group in self.groups)
+        titles = [*(part.title for part in self.parts), "Mean", "persons", "keypoints"]
+        lines = [" " * width + "".join(f"{title:>{max(7, len(title) + 2)}}" for title in titles)]
+        for group in self.groups:
+            cells = zip(titles, _group_cells(group), strict=True)
+            lines.append(f"{group.title:{width}}" + "".join(f"{v:>{max(7, len(t) + 2)}}" for t, v in cells))
+        return lines
+
+    def _groups_markdown(self) -> list[str]:
+        titles = ["", *(part.title for part in self.parts), "Mean", "persons", "keypoints"]
+        rows = [titles, ["---", *["---:"] * (len(titles) - 1)]]
+        rows += [[group.title, *_group_cells(group)] for group in self.groups]
+        return ["| " + " | ".join(row) + " |" for row in rows]
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain dicts, lists, strings and numbers; None where a number is not known."""
@@ -139,6 +179,7 @@ class Report:
         means += f"keypoints {_number(self.mean_keypoints, 2)}; AUC {_number(self.auc, 2)}."
         lines = [means, f"{self.persons} persons, {self.count} keypoints."]
         lines += [f"Head is {' and '.join(part.keypoints)}." for part in self.parts if part.title == "Head"]
+        lines += [f"Scores as probabilities: {self.reliability}."] if self.reliability else []
         lines += ["; ".join(f"{key}: {value}" for key, value in self.metadata.items())] if self.metadata else []
         return lines + [f"Note: {note}" for note in self.notes]
 
@@ -157,6 +198,21 @@ def score_persons(
         DataError: There are no persons, the predictions do not fit them, or no person has a reference length.
         ConfigError: The protocol needs a torso that the keypoint set does not have.
     """
+    errors, unknown = person_errors(predicted, persons, skeleton, protocol)
+    if unknown:
+        notes = [*notes, f"{unknown} persons without a {protocol.reference} size are left out."]
+    return Report.from_distances(errors, skeleton, protocol, metadata, notes)
+
+
+def person_errors(
+    predicted: ArrayLike, persons: Sequence[Person], skeleton: Skeleton, protocol: Protocol
+) -> tuple[Floats, int]:
+    """Errors ``(N, K)`` in reference lengths, NaN where not counted, and how many persons have no reference length.
+
+    Raises:
+        DataError: As `score_persons`.
+        ConfigError: The same.
+    """
     if not persons:
         raise DataError("there are no persons to score: the split is empty")
     xy = np.stack([person.xy for person in persons])
@@ -171,10 +227,12 @@ def score_persons(
             f"none of the {unknown} persons has a {protocol.reference} size, so {protocol.label} means nothing; "
             f"MPII's head sizes are in valid.h5 beside the annotation, read with: pip install sadinet[h5]"
         )
-    if unknown:
-        notes = [*notes, f"{unknown} persons without a {protocol.reference} size are left out."]
-    errors = distances(predicted, xy, labelled, reference)
-    return Report.from_distances(errors, skeleton, protocol, metadata, notes)
+    return distances(predicted, xy, labelled, reference), unknown
+
+
+def _group_cells(group: Group) -> list[str]:
+    scores = [*(part.percent for part in group.parts), group.mean]
+    return [*(_number(value, 1) for value in scores), str(group.persons), str(group.count)]
 
 
 def _mean(values: Floats) -> float:

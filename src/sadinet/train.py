@@ -24,7 +24,7 @@ from .data.dataset import Batch, PersonDataset
 from .data.resident import ResidentDataset, resident_bytes
 from .data.splits import Split, read_split
 from .distributed import World, world
-from .errors import ConfigError, Stopped, TrainingError
+from .errors import ConfigError, Diverged, Stopped, TrainingError
 from .estimator import Estimator, Inference
 from .evaluate import evaluate_split
 from .experiment import Experiment
@@ -90,7 +90,8 @@ def train(
         The last line of the log.
 
     Raises:
-        TrainingError: If the loss is no longer finite or memory runs out; the last good state is kept.
+        Diverged: If the loss is no longer finite; the last good state is kept.
+        TrainingError: If memory runs out; the last good state is kept.
         Stopped: On SIGTERM or SIGINT, after the step under way and its state are done.
         CheckpointError: If ``out`` holds another experiment, or a training that was not to be resumed.
     """
@@ -248,7 +249,7 @@ class _Run:
             culprits = self.folder.path / f"not_finite_{self.world.rank}.json"
             index = torch.cat(recent).tolist()
             culprits.write_text(json.dumps({"terms": values, "ids": [self.dataset.persons[i].id for i in index]}))
-            raise TrainingError(
+            raise Diverged(
                 f"the loss is {values['total']}; the persons of the last {len(recent)} batches are in {culprits}, and "
                 "the last good state is kept. Try a lower training.learning_rate, training.clip_norm, "
                 "training.precision=float32, or another loss.kind"

@@ -20,6 +20,8 @@ from sadinet.model.network import BackboneConfig, FusionConfig, NetworkConfig, S
 
 BASIC = BackboneConfig(block="basic")
 CLASSIC = BackboneConfig(kind="classic", channels=(256,), blocks=(1,), stacks=8)
+HRNET = BackboneConfig(kind="hrnet", channels=(32, 64, 128, 256), blocks=(1, 1, 4, 3))
+SIMPLE = BackboneConfig(kind="simple", blocks=(3, 4, 6, 3))
 
 
 def giga(network: SadiNet, images: Tensor, method: str) -> float:
@@ -44,8 +46,13 @@ def million(part: nn.Module) -> float:
         (NetworkConfig(backbone=BackboneConfig(blocks=(1, 1, 1, 1))), 34.93, 4.58, 9.50),
         (NetworkConfig(backbone=BackboneConfig(stacks=2)), 139.85, 19.94, 24.86),
         (NetworkConfig(backbone=CLASSIC, learn_distribution=False), 25.43, 27.44, 27.44),
+        (NetworkConfig(backbone=HRNET, learn_distribution=False), 28.54, 10.19, 10.19),
+        (NetworkConfig(backbone=SIMPLE, learn_distribution=False), 34.00, 7.23, 7.23),
     ],
-    ids=["sadinet", "rfm", "hourglass", "hourglass-dlm", "exact", "blocks-1", "stacks-2", "classic-8"],
+    ids=[
+        *("sadinet", "rfm", "hourglass", "hourglass-dlm", "exact", "blocks-1", "stacks-2", "classic-8"),
+        *("hrnet-w32", "simple-r50"),
+    ],
 )
 def test_size_and_cost_of_the_published_shape(config, parameters, inference, training):
     with FakeTensorMode(), torch.no_grad():
@@ -88,7 +95,13 @@ def images(count: int = 2, size: tuple[int, int] = (64, 96)) -> Tensor:
     return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(6))
 
 
+HRNET_CHANGES = "backbone.kind=hrnet backbone.channels=4,6,8,12 backbone.blocks=1,1,2,1 backbone.features=16"
+SIMPLE_CHANGES = "backbone.kind=simple backbone.channels=4,6,8,12 backbone.blocks=1,2,1,1"
+
 OPTIONS = (
+    HRNET_CHANGES,
+    SIMPLE_CHANGES,
+    f"{SIMPLE_CHANGES} backbone.taps=encoder",
     "backbone.kind=classic backbone.channels=8 backbone.blocks=1",
     "backbone.kind=classic backbone.channels=8 backbone.blocks=2 backbone.taps=encoder backbone.stacks=2",
     "backbone.block=basic",
@@ -188,6 +201,10 @@ def test_options_cover_every_literal_of_the_configuration():
         ("backbone.channels=", r"backbone\.channels=\(\)"),
         ("backbone.blocks=1,1,1", r"backbone\.blocks=\(1, 1, 1\): give 4"),
         ("backbone.blocks=1,0,1,1", r"backbone\.blocks=\(1, 0, 1, 1\): .*at least 1"),
+        ("backbone.kind=hrnet backbone.blocks=1,1,4", r"kind=hrnet: give 4 numbers"),
+        ("backbone.kind=simple backbone.stacks=2", r"kind=simple cannot be stacked"),
+        ("backbone.kind=hrnet backbone.taps=encoder", r"taps=decoder"),
+        ("answer=mean learn_distribution=false", r"it needs learn_distribution=true"),
         ("backbone.dilation=1,2", r"backbone\.dilation=\(1, 2\): give one rate, or 4"),
         ("backbone.dilation=-1", r"backbone\.dilation"),
         ("backbone.stacks=0", r"backbone\.stacks=0: .*at least 1"),
@@ -267,15 +284,19 @@ def test_every_variant_trains_exactly_the_parts_it_should(variant):
     """The near-identity flow's gradients are small in the first step, but there."""
     network, terms = step(f"toy-t{variant}", *LIGHT)
     assert all(term.isfinite() for term in terms.values())
+    heatmaps_alone = ("backbone.features", "backbone.heads")  # of no use where the mean is the answer
     for name, parameter in network.named_parameters():
-        if variant == "-mse" and name.split(".")[0] in PARTS:
+        if (variant == "-mse" and name.split(".")[0] in PARTS) or (
+            variant == "-regression" and name.startswith(heatmaps_alone)
+        ):
             assert parameter.grad is None, name
             continue
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.any(), name
     present = {name.split(".")[0] for name, _ in network.named_parameters()} - {"backbone"}
-    backbone_alone = variant in ("-hourglass", "-rfm", "-rfm-no-gate", "-rfm-no-dilation")
+    baselines = ("-newell2", "-newell8", "-hrnet", "-simple")
+    backbone_alone = variant in ("-hourglass", "-rfm", "-rfm-no-gate", "-rfm-no-dilation", *baselines)
     expected = set() if backbone_alone else set(PARTS) - ({"attention"} if variant == "-no-global" else set())
     assert present == expected
 
@@ -292,6 +313,58 @@ def test_only_a_detached_fusion_leaves_the_backbone_to_the_heatmaps():
         gradients[variant] = torch.cat([p.grad.flatten() for p in network.backbone.parameters()])
     torch.testing.assert_close(gradients["-detached"], gradients["-mse"])
     assert not torch.allclose(gradients[""], gradients["-mse"])
+
+
+def test_the_baselines_cost_what_their_papers_print():
+    """Printed for 256 x 256 and 16 keypoints: HRNet-W32 28.5 M and 9.5 G, SimpleBaseline-R50 34.0 M and 12.0 G.
+
+    Their G is 2^30, and a transposed convolution is counted by its output pixels, four times its input pixels.
+    """
+    printed = 1e9 / 2**30
+    with FakeTensorMode(), torch.no_grad():
+        image = torch.zeros(1, 3, 256, 256)
+        hrnet = SadiNet(NetworkConfig(backbone=HRNET, learn_distribution=False))
+        assert round(million(hrnet), 1) == 28.5
+        assert round(printed * giga(hrnet, image, "backbone_heatmaps"), 1) == 9.5
+        simple = SadiNet(NetworkConfig(backbone=SIMPLE, learn_distribution=False))
+        assert round(million(simple), 1) == 34.0
+        inputs = [(2048, 8), (256, 16), (256, 32)]
+        transposed = sum(channels * 256 * 16 * side**2 for channels, side in inputs) / 1e9
+        assert round(printed * (giga(simple, image, "backbone_heatmaps") + 3 * transposed), 1) == 12.0
+
+
+@pytest.mark.parametrize("changes", [HRNET_CHANGES, SIMPLE_CHANGES, f"{SIMPLE_CHANGES} backbone.taps=encoder"])
+def test_the_baselines_offer_four_taps_that_reach_the_whole_backbone(changes):
+    network = tiny(*changes.split())
+    taps = network.backbone(images(2, (64, 64))).taps
+    assert [tuple(tap.shape[1:]) for tap in taps] == [
+        (c, 16 >> i, 16 >> i) for i, c in enumerate(network.backbone.tap_channels)
+    ]
+    sum(tap.sum() for tap in taps).backward()
+    untouched = {name.split(".")[0] for name, p in network.backbone.named_parameters() if p.grad is None}
+    assert untouched == ({"heads", "up"} if "encoder" in changes else {"heads"})
+
+
+@pytest.mark.parametrize("changes", [HRNET_CHANGES, SIMPLE_CHANGES])
+def test_recomputing_a_baseline_changes_no_gradient(changes):
+    gradients = []
+    for recompute in (False, True):
+        network = tiny(*changes.split(), "learn_distribution=false").double().train()
+        network.backbone.recompute(recompute)
+        network(images().double()).heatmaps.square().sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
+    torch.testing.assert_close(*gradients)
+
+
+def test_the_regressed_mean_is_the_distribution_s_and_needs_it():
+    network = tiny("answer=mean").eval()
+    output, (mean, deviation) = network(images()), network.regress(images())
+    assert torch.equal(mean, output.distribution.mean)
+    assert torch.equal(deviation, output.distribution.deviation)
+    network.drop_training_parts()
+    assert torch.equal(network.regress(images())[0], mean)
+    with pytest.raises(ConfigError, match="regresses nothing"):
+        tiny("learn_distribution=false").regress(images())
 
 
 def ramp(network: SadiNet) -> SadiNet:

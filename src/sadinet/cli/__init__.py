@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import SadinetError
-from . import calibrate, data, evaluate, fetch, models, predict, train
+from . import calibrate, data, evaluate, fetch, gallery, models, predict, study, train
 
 _EPILOG = """\
 examples:
@@ -59,8 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_evaluate(commands)
     evaluate.add_score(commands)
     calibrate.add(commands)
+    evaluate.add_submission(commands)
     models.add_export(commands)
     models.add_models(commands)
     fetch.add(commands)
     data.add(commands)
+    study.add(commands)
+    gallery.add(commands)
     return parser

@@ -45,3 +45,40 @@ def make_estimator(arguments: argparse.Namespace) -> Any:
 def print_json(value: Any) -> None:
     """Prints one line of JSON, at once."""
     print(json.dumps(value), flush=True)
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """The options of everything that trains which are not the experiment."""
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: a GPU where there is one)")
+    parser.add_argument(
+        "--workers", type=int, default=2, metavar="N", help="threads that prepare examples (default: 2)"
+    )
+    parser.add_argument("--cache", type=float, default=4, metavar="GB", help="memory for decoded pictures (default: 4)")
+    parser.add_argument("--resident", action=argparse.BooleanOptionalAction, help=_RESIDENT)
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="torch.compile (default: on a GPU)")
+    parser.add_argument("--recompute", action="store_true", help="save memory: compute activations twice")
+    parser.add_argument("--deterministic", action="store_true", help="deterministic algorithms, where torch has them")
+    parser.add_argument(
+        "--save-every", type=float, default=300, metavar="S", help="seconds between states (default: 300)"
+    )
+
+
+_RESIDENT = "keep all examples on the device and augment them there (default: on a GPU, where they fit)"
+
+
+def make_machine(arguments: argparse.Namespace, **more: Any) -> Any:
+    """The machine that the options of `add_machine` describe."""
+    from ..train import Machine
+
+    return Machine(
+        device=arguments.device,
+        workers=arguments.workers,
+        cache=int(arguments.cache * 2**30),
+        resident=arguments.resident,
+        compiled=arguments.compile,
+        recompute=arguments.recompute,
+        deterministic=arguments.deterministic,
+        save_every=arguments.save_every,
+        quiet=arguments.quiet or arguments.json,
+        **more,
+    )

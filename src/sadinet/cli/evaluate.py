@@ -12,6 +12,7 @@ def add_evaluate(commands: Any) -> None:
     parser = command(commands, "evaluate", _evaluate, "Score weights on a data set, as the paper's Table II.")
     parser.add_argument("weights", help="embedded name, checkpoint, training folder or .onnx file")
     _add_split(parser, ("lsp", "lspet", "lsp+lspet", "mpii", "toy"))
+    parser.add_argument("--breakdown", action="store_true", help="also by occlusion, turn, size and near-duplicates")
     parser.add_argument("--save", type=Path, metavar="FILE.npz", help="also write the predictions")
     add_inference(parser)
 
@@ -34,7 +35,14 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     split = read_split(arguments.dataset, arguments.split or _DEFAULT_SPLIT[arguments.dataset], arguments.data)
     estimator = make_estimator(arguments)
     quiet = arguments.quiet or arguments.json
-    report = evaluate_split(estimator, split, weights=str(arguments.weights), quiet=quiet, save=arguments.save)
+    report = evaluate_split(
+        estimator,
+        split,
+        weights=str(arguments.weights),
+        quiet=quiet,
+        save=arguments.save,
+        breakdown=arguments.breakdown,
+    )
     _print_report(report, arguments)
     return 0
 
@@ -72,3 +80,22 @@ def _print_report(report: Any, arguments: argparse.Namespace) -> None:
         print_json(report.to_json())
     else:
         print(report.table(markdown=arguments.markdown))
+
+
+def add_submission(commands: Any) -> None:
+    """Adds ``submission``."""
+    parser = command(commands, "submission", _submission, "Predict MPII's test persons into the benchmark's file.")
+    parser.add_argument("weights", help="embedded name, checkpoint or training folder, with MPII's keypoints")
+    parser.add_argument("--data", required=True, type=Path, help="the folder that holds mpii/ with the official .mat")
+    parser.add_argument(
+        "--out", type=Path, default=Path("pred_keypoints_mpii.mat"), help="default: pred_keypoints_mpii.mat"
+    )
+    add_inference(parser)
+
+
+def _submission(arguments: argparse.Namespace) -> int:
+    from ..submission import write_submission
+
+    count = write_submission(make_estimator(arguments), arguments.data, arguments.out, quiet=arguments.quiet)
+    print(f"{arguments.out}: {count} persons")
+    return 0

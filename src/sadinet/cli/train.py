@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, Stopped
-from .common import command, print_json
+from .common import add_machine, command, make_machine, print_json
 
 
 def add(commands: Any) -> None:
@@ -23,23 +23,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--show", action="store_true", help="print the experiment as JSON and end")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted training stopped")
     parser.add_argument("--init", type=Path, metavar="CHECKPOINT", help="start from these weights as far as they fit")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: a GPU where there is one)")
-    parser.add_argument(
-        "--workers", type=int, default=2, metavar="N", help="threads that prepare examples (default: 2)"
-    )
-    parser.add_argument("--cache", type=float, default=4, metavar="GB", help="memory for decoded pictures (default: 4)")
-    parser.add_argument("--resident", action=argparse.BooleanOptionalAction, help=_RESIDENT)
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="torch.compile (default: on a GPU)")
-    parser.add_argument("--recompute", action="store_true", help="save memory: compute activations twice")
-    parser.add_argument("--deterministic", action="store_true", help="deterministic algorithms, where torch has them")
-    parser.add_argument(
-        "--save-every", type=float, default=300, metavar="S", help="seconds between states (default: 300)"
-    )
+    add_machine(parser)
     parser.add_argument("--tensorboard", action="store_true", help="also write TensorBoard's files")
     parser.add_argument("--json", action="store_true", help="print the log's lines as JSON")
-
-
-_RESIDENT = "keep all examples on the device and augment them there (default: on a GPU, where they fit)"
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -65,21 +51,10 @@ def _train(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.data is None:
         raise ConfigError("say where the data sets are: --data DIR")
-    from ..train import Machine, train
+    from ..train import train
 
     out = arguments.out or Path("runs") / experiment.name
-    machine = Machine(
-        device=arguments.device,
-        workers=arguments.workers,
-        cache=int(arguments.cache * 2**30),
-        resident=arguments.resident,
-        compiled=arguments.compile,
-        recompute=arguments.recompute,
-        deterministic=arguments.deterministic,
-        save_every=arguments.save_every,
-        tensorboard=arguments.tensorboard,
-        quiet=arguments.quiet or arguments.json,
-    )
+    machine = make_machine(arguments, tensorboard=arguments.tensorboard)
 
     def tell(line: dict[str, Any]) -> None:
         if arguments.json:

@@ -250,21 +250,21 @@ def _marked(records: list[_Record], known: _Validation | None) -> list[_Record]:
 def _read_release(file: Path) -> list[_Record]:
     """The persons with keypoints, centre and scale on the training images of the official ``.mat``."""
     release = read_mat(file, "RELEASE", squeeze=True)
-    images, training = _elements(_field(release, "annolist")), np.atleast_1d(_field(release, "img_train"))
+    images, training = elements_of(field_of(release, "annolist")), np.atleast_1d(field_of(release, "img_train"))
     if len(images) != len(training):
         raise DataError(f"'{file}' lists {len(images)} images but {len(training)} training flags: it is damaged")
     return [
         record
         for image, is_training in zip(images, training, strict=True)
         if is_training
-        for number, person in enumerate(_elements(_field(image, "annorect")), start=1)
-        if (record := _release_record(str(_field(_field(image, "image"), "name")), number, person)) is not None
+        for number, person in enumerate(elements_of(field_of(image, "annorect")), start=1)
+        if (record := _release_record(str(field_of(field_of(image, "image"), "name")), number, person)) is not None
     ]
 
 
 def _release_record(image: str, number: int, person: Any) -> _Record | None:
-    points = _elements(_field(_field(person, "annopoints"), "point"))
-    center, scale = _field(person, "objpos"), _field(person, "scale")
+    points = elements_of(field_of(field_of(person, "annopoints"), "point"))
+    center, scale = field_of(person, "objpos"), field_of(person, "scale")
     if not points or center is None or scale is None:
         return None
     xy = np.full((len(MPII), 2), np.nan)
@@ -274,7 +274,7 @@ def _release_record(image: str, number: int, person: Any) -> _Record | None:
         if not 0 <= k < len(MPII):
             raise DataError(f"{image}, person {number}: keypoint id {k} is outside of 0 to {len(MPII) - 1}")
         xy[k] = float(point.x), float(point.y)
-        flag = _field(point, "is_visible")  # never given for the head; a number or a text for the others
+        flag = field_of(point, "is_visible")  # never given for the head; a number or a text for the others
         visible[k] = flag is None or float(flag) > 0
     return _Record(
         image=image,
@@ -291,19 +291,19 @@ def _release_record(image: str, number: int, person: Any) -> _Record | None:
 
 def _head_size(person: Any) -> float:
     """PCKh's reference length: 0.6 times the diagonal of the head box; NaN where there is no box."""
-    x1, y1, x2, y2 = (_field(person, name) for name in ("x1", "y1", "x2", "y2"))
+    x1, y1, x2, y2 = (field_of(person, name) for name in ("x1", "y1", "x2", "y2"))
     if x1 is None or y1 is None or x2 is None or y2 is None:
         return math.nan
     return 0.6 * math.hypot(float(x2) - float(x1), float(y2) - float(y1))
 
 
-def _field(struct: Any, name: str) -> Any:
+def field_of(struct: Any, name: str) -> Any:
     """The field of a MATLAB struct; None if the struct, the field or its content is missing."""
     value = getattr(struct, name, None)
     empty = not value if isinstance(value, str) else isinstance(value, np.ndarray) and not value.size
     return None if empty else value
 
 
-def _elements(value: Any) -> list[Any]:
+def elements_of(value: Any) -> list[Any]:
     """The elements of a MATLAB struct array, which is read as itself where it has only one."""
     return [] if value is None else list(np.atleast_1d(value).ravel())

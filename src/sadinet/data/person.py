@@ -1,7 +1,7 @@
 """One annotated person, free of every quirk of the data set it came from."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, ImageError
-from ..geometry import Crop
+from ..geometry import Crop, Floats
 from ..images import Pixels, read_image
+from ..skeleton import Skeleton
+
+_NECK = ("neck", "upper_neck", "thorax")
 
 
 @dataclass(frozen=True)
@@ -87,3 +90,14 @@ class Person:
 def hash_ids(ids: Iterable[str]) -> str:
     """Twelve hex digits that tell which ids these are, whatever their order."""
     return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()[:12]
+
+
+def head_sizes(persons: Sequence[Person], skeleton: Skeleton) -> Floats:
+    """The head sizes ``(N,)`` [image px]: the data set's own, else from neck to head top; NaN where not labelled."""
+    neck = next((name for name in _NECK if name in skeleton.keypoints), None)
+    own = np.array([person.head_size for person in persons], dtype=np.float64)
+    if neck is None or "head_top" not in skeleton.keypoints:
+        return own
+    ends = np.array([person.xy[[skeleton.index(neck), skeleton.index("head_top")]] for person in persons])
+    length = np.hypot(*np.moveaxis(ends[:, 0] - ends[:, 1], -1, 0))
+    return np.where(np.isfinite(own), own, length)

@@ -99,15 +99,15 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolutions beside an identity; the middle is a quarter as wide as the output."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, stride: int = 1) -> None:
         super().__init__()
         middle = outputs // 4
         self.body = nn.Sequential(
             *conv_norm_relu(inputs, middle, 1),
-            *conv_norm_relu(middle, middle, 3),
+            *conv_norm_relu(middle, middle, 3, stride=stride),
             *conv_norm(middle, outputs, 1),
         )
-        self.skip = shortcut(inputs, outputs)
+        self.skip = shortcut(inputs, outputs, stride=stride)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:

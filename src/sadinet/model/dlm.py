@@ -149,6 +149,11 @@ class DistributionLearning(nn.Module):
                 return Distribution(mean, deviation, learnable)
             return Distribution(mean, deviation, learnable, *self._log_likelihoods(mean, deviation, density, xy))
 
+    def moments(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation ``(B, K, 2)`` [u] alone, in float32 whatever autocast says."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self._moments(features.to(self.to_mean.weight.dtype))
+
     def _moments(self, features: Tensor) -> tuple[Tensor, Tensor]:
         config = self.config
         if config.normalize_features:

@@ -11,7 +11,9 @@ from ..errors import ConfigError
 from ..heatmaps import TargetKind, gaussian_targets, target_weights
 from .network import Output
 
-LossKind = Literal["mse", "mse+mse", "mse+rle", "mse+nll"]
+LossKind = Literal["mse", "mse+mse", "mse+rle", "mse+nll", "rle"]
+LIKELIHOODS: tuple[LossKind, ...] = ("mse+rle", "mse+nll", "rle")
+"""The kinds for which the network must be told the keypoints."""
 DistributionTarget = Literal["truth", "predicted", "predicted-detached", "both"]
 
 
@@ -21,7 +23,8 @@ class LossConfig:
 
     Attributes:
         kind: ``"mse"``: the backbone's heatmaps only (Eq. 6); ``"mse+mse"``: the learnable heatmaps too (Eq. 8);
-            ``"mse+rle"`` and ``"mse+nll"``: the negative log-likelihood of Eq. 4 with and without the standard normal.
+            ``"mse+rle"`` and ``"mse+nll"``: the negative log-likelihood of Eq. 4 with and without the standard normal;
+            ``"rle"``: that of Eq. 4 alone, without heatmaps, for networks whose answer is the mean.
         sigma: Spread of the target Gaussians [heatmap px].
         target: How they are drawn; see `gaussian_targets`.
         alpha: Weight of the second term.
@@ -67,16 +70,17 @@ def joint_loss(output: Output, xy: Tensor, labelled: Tensor, config: LossConfig)
         config: Which terms, how weighted.
 
     Returns:
-        Scalars: ``"heatmaps"`` (L_RFM summed over stacks), ``"distribution"`` (L_DLM, or the likelihood's), optionally
-        ``"coordinates"``, and ``"total"``.
+        Scalars: ``"heatmaps"`` (L_RFM summed over stacks; not for ``"rle"``), ``"distribution"`` (L_DLM, or the
+        likelihood's), optionally ``"coordinates"``, and ``"total"``.
     """
     size = (output.heatmaps.shape[-2], output.heatmaps.shape[-1])
     target = gaussian_targets(xy, size, sigma=config.sigma, kind=config.target)
     weights = target_weights(xy, labelled, size, sigma=config.sigma)
-    terms = {
-        "heatmaps": torch.stack([_reduced(heatmap_losses(h, target), weights, config) for h in output.stacks]).sum()
-    }
-    total = terms["heatmaps"]
+    terms: dict[str, Tensor] = {}
+    total = target.new_zeros(())
+    if config.kind != "rle":
+        losses = [_reduced(heatmap_losses(h, target), weights, config) for h in output.stacks]
+        total = terms["heatmaps"] = torch.stack(losses).sum()
     distribution = output.distribution
     if config.kind != "mse":
         if distribution is None:
@@ -107,8 +111,8 @@ def _reduced(losses: Tensor, weights: Tensor, config: LossConfig) -> Tensor:
 def _distribution_loss(output: Output, xy: Tensor, target: Tensor, weights: Tensor, config: LossConfig) -> Tensor:
     distribution = output.distribution
     assert distribution is not None
-    if config.kind in ("mse+rle", "mse+nll"):
-        likelihood = distribution.log_likelihood if config.kind == "mse+rle" else distribution.flow_log_likelihood
+    if config.kind in LIKELIHOODS:
+        likelihood = distribution.flow_log_likelihood if config.kind == "mse+nll" else distribution.log_likelihood
         if likelihood is None:
             raise ConfigError(f"loss.kind={config.kind!r} needs a flow: distribution.kind must not be 'gauss'")
         return -(likelihood * weights).mean()

@@ -11,8 +11,10 @@ from .blocks import BasicBlock, Unit
 from .classic import ClassicHourglass
 from .dlm import Distribution, DistributionConfig, DistributionLearning
 from .hourglass import BackboneOutput, Hourglass
+from .hrnet import HRNet
 from .rfm import GatePlace, Merge, ReceptiveFortifiedUnit
 from .sfm import ClassificationHead, GlobalAttention, GlobalKind, LocalKind, PooledHead, Upsampling
+from .simple import SimpleBaseline
 
 STRIDE = 4  # input pixels per heatmap pixel
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -20,16 +22,18 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """Choices of the hourglass.
+    """Choices of the hourglass, or of the network that stands in its place for comparison (decision 022).
 
     Attributes:
-        kind: ``"pyramid"``: the paper's, more channels at coarser levels; ``"classic"``: constant width (Newell).
-        block: ``"rfm"``, or ``"basic"`` for the paper's baseline; ``"classic"`` hourglasses have their own.
-        channels: Channels per level, finest first; five levels go one halving deeper. ``"classic"``: the first only.
-        blocks: Units per level; ``"classic"``: the first only.
-        features: Channels in front of the heatmaps.
+        kind: ``"pyramid"``: the paper's hourglass, more channels at coarser levels; ``"classic"``: constant width
+            (Newell); ``"hrnet"``: HRNet; ``"simple"``: a residual network with transposed convolutions.
+        block: ``"rfm"``, or ``"basic"`` for the paper's baseline; other kinds than ``"pyramid"`` have their own.
+        channels: Channels per level, finest first; five levels go one halving deeper. ``"classic"``: the first only;
+            ``"simple"``: those inside of the bottlenecks.
+        blocks: Units per level; ``"classic"``: the first only; ``"hrnet"``: modules per stage.
+        features: Channels in front of the heatmaps; ``"hrnet"``: of its first stage.
         stacks: Hourglasses in a row.
-        stem: ``"7x7"`` or ``"3x3"`` (two convolutions).
+        stem: ``"7x7"`` or ``"3x3"`` (two convolutions); other kinds than ``"pyramid"`` have their own.
         dilation: Rate of the RFM's dilated convolution, one for all or one per level, finest first; 0: no such branch.
         merge: How the RFM's branches meet.
         gate: Place of the RFM's squeeze-excite.
@@ -37,7 +41,7 @@ class BackboneConfig:
         taps: The side of the hourglass that feeds the spatial fusion module.
     """
 
-    kind: Literal["pyramid", "classic"] = "pyramid"
+    kind: Literal["pyramid", "classic", "hrnet", "simple"] = "pyramid"
     block: Literal["rfm", "basic"] = "rfm"
     channels: tuple[int, ...] = (64, 128, 256, 512)
     blocks: tuple[int, ...] = (2, 2, 2, 4)
@@ -91,6 +95,8 @@ class NetworkConfig:
         learn_distribution: Have the training-only parts, spatial fusion and distribution learning.
         fusion: The spatial fusion module.
         distribution: The distribution learning module.
+        answer: What the prediction is: the backbone's ``"heatmaps"``, or the distribution's ``"mean"`` (regression, as
+            in RLE; decision 022), for which spatial fusion and distribution learning are no training-only parts.
     """
 
     keypoints: int = 16
@@ -99,6 +105,7 @@ class NetworkConfig:
     learn_distribution: bool = True
     fusion: FusionConfig = field(default_factory=FusionConfig)
     distribution: DistributionConfig = field(default_factory=DistributionConfig)
+    answer: Literal["heatmaps", "mean"] = "heatmaps"
 
     @property
     def size_multiple(self) -> int:
@@ -137,11 +144,24 @@ class NetworkConfig:
                 raise ConfigError(f"backbone.blocks={backbone.blocks}: give {levels} numbers, one per level")
             if len(backbone.dilation) not in (1, levels) or min(backbone.dilation) < 0:
                 raise ConfigError(f"backbone.dilation={backbone.dilation}: give one rate, or {levels}, 0 for none")
+        if backbone.kind in ("hrnet", "simple"):
+            if levels != 4 or len(backbone.blocks) != 4:
+                raise ConfigError(
+                    f"backbone.kind={backbone.kind}: give 4 numbers for channels and blocks, one per stage"
+                )
+            if backbone.stacks != 1:
+                raise ConfigError(f"backbone.kind={backbone.kind} cannot be stacked: give backbone.stacks=1")
+        if backbone.kind == "hrnet" and (backbone.taps == "encoder" or backbone.features < 4):
+            raise ConfigError(
+                "backbone.kind=hrnet needs features >= 4, and has no way down: give backbone.taps=decoder"
+            )
         if self.input_size < 1 or self.input_size % self.size_multiple:
             raise ConfigError(
                 f"input_size={self.input_size}: give a positive multiple of {self.size_multiple}, "
-                "by which this hourglass halves"
+                f"by which {'this hourglass' if backbone.kind in ('pyramid', 'classic') else 'this network'} halves"
             )
+        if self.answer == "mean" and not self.learn_distribution:
+            raise ConfigError("answer=mean is regressed by the distribution: it needs learn_distribution=true")
         if distribution.padding and distribution.reweight:
             raise ConfigError("distribution.reweight multiplies the backbone's heatmap, which has no padding: drop one")
         if not 0 < distribution.sigma_min < distribution.sigma_init < distribution.sigma_max:
@@ -216,7 +236,9 @@ class SadiNet(nn.Module):
                 part.apply(_initialize)
 
     def drop_training_parts(self) -> None:
-        """Keep what prediction needs: the hourglass."""
+        """Keep what prediction needs: the hourglass, or everything where the mean is the answer."""
+        if self.config.answer == "mean":
+            return
         self.attention = self.head = self.distribution = None
 
     def forward(self, images: Tensor, xy: Tensor | None = None) -> Output:
@@ -231,21 +253,46 @@ class SadiNet(nn.Module):
         heatmaps = answer.heatmaps[-1]
         if self.distribution is None or self.head is None:
             return Output(heatmaps, answer.heatmaps)
+        features = self._features(self.head, answer)
+        return Output(heatmaps, answer.heatmaps, self.distribution(features, heatmaps, self.sigma, xy))
+
+    def _features(self, head: nn.Module, answer: BackboneOutput) -> Tensor:
+        """The vector of the spatial fusion module."""
         taps = [tap.detach() for tap in answer.taps] if self.config.fusion.detach else answer.taps
-        maps = taps if self.attention is None else self.attention(taps)
-        return Output(heatmaps, answer.heatmaps, self.distribution(self.head(maps), heatmaps, self.sigma, xy))
+        vector: Tensor = head(taps if self.attention is None else self.attention(taps))
+        return vector
 
     def backbone_heatmaps(self, images: Tensor) -> Tensor:
         """The prediction alone, without the training-only parts: ``(B, K, h, w)``."""
         answer: BackboneOutput = self.backbone(self._normalized(images))
         return answer.heatmaps[-1]
 
+    def regress(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation ``(B, K, 2)`` [u] of the keypoints, without drawing heatmaps; see `sadinet.model.dlm`.
+
+        Raises:
+            ConfigError: If the network has no such parts.
+        """
+        if self.distribution is None or self.head is None:
+            raise ConfigError("this network regresses nothing: it has no distribution (network.learn_distribution)")
+        return self.distribution.moments(self._features(self.head, self.backbone(self._normalized(images))))
+
     def _normalized(self, images: Tensor) -> Tensor:
         return (images - self.image_mean) / self.image_std
 
 
-def _backbone(config: BackboneConfig, keypoints: int) -> Hourglass | ClassicHourglass:
+def _backbone(config: BackboneConfig, keypoints: int) -> Hourglass | ClassicHourglass | HRNet | SimpleBaseline:
     encoder_taps = config.taps == "encoder"
+    if config.kind == "hrnet":
+        return HRNet(channels=config.channels, modules=config.blocks, features=config.features, keypoints=keypoints)
+    if config.kind == "simple":
+        return SimpleBaseline(
+            channels=config.channels,
+            blocks=config.blocks,
+            features=config.features,
+            keypoints=keypoints,
+            encoder_taps=encoder_taps,
+        )
     if config.kind == "classic":
         return ClassicHourglass(
             channels=config.channels[0],

@@ -1,0 +1,72 @@
+"""Writes docs/experiments.md from result files, so that no number in it is typed by hand.
+
+    python docs/make_experiments.py
+
+Studies:    cp runs/studies/NAME/results.jsonl benchmarks/results/studies/NAME-lsp-t.jsonl
+Test time:  python benchmarks/test_time.py DATA --out benchmarks/results/test_time.json
+Breakdown:  sadinet evaluate lsp-t --dataset lsp --data DATA --breakdown --json > benchmarks/results/breakdown.json
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sadinet.study_report import document
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def make(results: Path = RESULTS) -> str:
+    """The document."""
+    text = document(sorted((results / "studies").glob("*.jsonl")))
+    for name, section in (("test_time.json", test_time), ("breakdown.json", breakdown)):
+        if (results / name).is_file():
+            text += "\n" + section(json.loads((results / name).read_text("utf-8")))
+    return text
+
+
+def test_time(answer: dict[str, Any]) -> str:
+    """What flip and six scales add: the answer of benchmarks/test_time.py."""
+    columns = list(next(iter(answer["ways"].values()))["parts"])
+    rows = [["", *columns, "Mean", "passes", "time"], ["---", *["---:"] * (len(columns) + 3)]]
+    for name, way in answer["ways"].items():
+        cells = [f"{way['parts'][column]:.1f}" for column in columns]
+        rows.append([name, *cells, f"{way['mean']:.2f}", str(way["passes"]), f"{way['time_ratio']:.2f}"])
+    return (
+        f"## Six scales and flip (`{answer['weights']}`)\n\n"
+        f"What each adds at test time on {answer['data']} ({answer['persons']} persons, {answer['protocol']}, "
+        f"{answer['input']} px), and what it costs: time over that of one scale, asked in turns in one run "
+        f"({answer['device']}, {answer['threads']} thread{'s' * (answer['threads'] != 1)}, torch {answer['torch']}), "
+        f"`benchmarks/test_time.py`.\n\n{table(rows)}"
+    )
+
+
+def breakdown(report: dict[str, Any]) -> str:
+    """Scores by difficulty: the answer of sadinet evaluate --breakdown --json."""
+    about = report["metadata"]
+    columns = [part["title"] for part in report["parts"]]
+    rows = [["", *columns, "Mean", "persons", "keypoints"], ["---", *["---:"] * (len(columns) + 3)]]
+    everybody = {"title": "all", **{key: report[key] for key in ("parts", "mean", "persons", "count")}}
+    for group in (everybody, *report["groups"]):
+        cells = ["-" if v is None else f"{v:.1f}" for v in (*(p["percent"] for p in group["parts"]), group["mean"])]
+        rows.append([group["title"], *cells, str(group["persons"]), str(group["count"])])
+    return (
+        f"## By difficulty (`{about['weights']}`)\n\n"
+        f"{about['data']}, {report['protocol']['label']}, {about['test']}, {about['input']}; "
+        f"`sadinet evaluate {about['weights']} --dataset {about['data'].split('/')[0]} --data DATA --breakdown`. Sizes "
+        "are the longer sides of the boxes of the labelled keypoints; turns are those of the line from hips to neck; "
+        "*photograph also elsewhere*: nearly the same one is in another split or data set "
+        f"([decision 012](decisions/012-splits.md)).\n\n{table(rows)}"
+    )
+
+
+def table(rows: list[list[str]]) -> str:
+    """Rows of cells as Markdown."""
+    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+
+
+if __name__ == "__main__":
+    path = ROOT / "docs" / "experiments.md"
+    path.write_text(make(), "utf-8")
+    print(path)
