@@ -4,13 +4,13 @@
 
 Ours in three widths, each by PyTorch, by onnxruntime, in int8, and by OpenVINO if that is installed; where there are no
 weights for a width, an untrained network of it: that tells its time but no accuracy. The classics are built from this
-package's own presets, untrained too. Files of the same weights that are there already are kept: delete the folder after
-a change of the exporter.
+package's own presets, untrained too.
 """
 
 import argparse
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ from sadinet.model.network import SadiNet
 
 PERSONS = 16
 STATISTICS = 8  # of them, for the batch norms of untrained networks
-PICTURES = "pictures.npz"
+PICTURES, EXPORTED = "pictures.npz", "exported"  # in the build folder; the second is a folder and emptied
 SIZES = ("t", "s", "b")
 CLASSICS = {
     "Hourglass-1": ("lsp-b-newell2", "network.backbone.stacks=1"),
@@ -113,7 +113,7 @@ def weights_of(size: str, given: Sequence[str], folder: Path, quick: bool) -> tu
     experiment = sadinet.preset(f"{name}-rfm")
     if quick:
         experiment = sadinet.override(experiment, ["network.input_size=64"])
-    file = untrained(experiment, folder / f"{name}-untrained.safetensors", folder / PICTURES)
+    file = untrained(experiment, folder / EXPORTED / f"{name}-untrained.safetensors", folder / PICTURES)
     return f"{name} (untrained)", str(file), None
 
 
@@ -145,7 +145,7 @@ def ours(given: Sequence[str], folder: Path, data: Path, *, quick: bool) -> Iter
         yield Contender(model, "torch", "ours", weights, side, _mb(checkpoint), key)
         for engine, suffix, int8 in (("onnxruntime", "", False), ("onnxruntime int8", "-int8", True)):
             try:
-                file = export(checkpoint, folder / f"{checkpoint.stem}{suffix}.onnx", data, int8=int8)
+                file = export(checkpoint, folder / EXPORTED / f"{checkpoint.stem}{suffix}.onnx", data, int8=int8)
             except RuntimeError as error:
                 yield Skipped(model, engine, str(error))
                 continue
@@ -161,7 +161,7 @@ def classics(folder: Path, data: Path, *, quick: bool) -> Iterator[Contender | S
         small = ["network.input_size=64"] if quick else []
         try:
             experiment = sadinet.override(sadinet.preset(preset), [*changes, *small])
-            checkpoint = untrained(experiment, folder / f"{model.lower()}.safetensors", folder / PICTURES)
+            checkpoint = untrained(experiment, folder / EXPORTED / f"{model.lower()}.safetensors", folder / PICTURES)
             file = export(checkpoint, checkpoint.with_suffix(".onnx"), data, int8=False)
         except (sadinet.SadinetError, RuntimeError) as error:
             yield Skipped(model, "onnxruntime", str(error))
@@ -198,11 +198,14 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights", nargs="*", default=[])
     parser.add_argument("--quick", action="store_true", help="small ones only")
+    parser.add_argument("--keep-exports", action="store_true", help="use files of the same weights made before")
     arguments = parser.parse_args()
     folder, quick = arguments.folder, arguments.quick
     if strangers := {Path(file).stem for file in arguments.weights} - {f"lsp-{size}" for size in SIZES}:
         parser.error(f"--weights: call the files lsp-t, lsp-s or lsp-b, not {', '.join(sorted(strangers))}")
-    folder.mkdir(parents=True, exist_ok=True)
+    if not arguments.keep_exports:
+        shutil.rmtree(folder / EXPORTED, ignore_errors=True)
+    (folder / EXPORTED).mkdir(parents=True, exist_ok=True)
     write_pictures(arguments.data, folder / PICTURES)
     everybody = [
         *ours(arguments.weights, folder, arguments.data, quick=quick),

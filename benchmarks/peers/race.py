@@ -158,6 +158,7 @@ def prepare(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], list[d
     """Exports what is missing in the build folder, in a process of its own; what races and what cannot."""
     command = [sys.executable, str(HERE / "contenders.py"), arguments.data, arguments.models, arguments.build]
     command += ["--weights", *arguments.weights] + (["--quick"] if arguments.quick else [])
+    command += ["--keep-exports"] if arguments.keep_exports else []
     if subprocess.run([str(part) for part in command], check=False).returncode:
         raise SystemExit("race: the models could not be prepared")
     prepared = json.loads((arguments.build / "contenders.json").read_text("utf-8"))
@@ -283,6 +284,7 @@ def parse(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--most", type=int, default=30, help="turns at most")
     parser.add_argument("--reference", default="MoveNet Lightning int8, LiteRT", help="ratios are to: model, engine")
     parser.add_argument("--quick", action="store_true", help="the small models alone, one turn: does it work?")
+    parser.add_argument("--keep-exports", action="store_true", help="use the models that an earlier run exported")
     parser.add_argument("--verbose", action="store_true", help="show what the engines say")
     parser.add_argument("--build", type=Path, default=BUILD, help="the folder in which exported models are kept")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the JSON file of results")

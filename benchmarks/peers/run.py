@@ -54,14 +54,16 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--minutes", type=float, default=6.0, help="of the race")
     parser.add_argument("--quick", action="store_true", help="all of it small, to try it out")
+    parser.add_argument("--keep-exports", action="store_true", help="use the models that an earlier run exported")
     parser.add_argument("--skip-race", action="store_true", help="keep the race's results: accuracies, plot, tables")
     arguments = parser.parse_args(given)
     build = BUILD / "quick" if arguments.quick else BUILD
     results, plot = (build, build / "race.svg") if arguments.quick else (RESULTS, PLOT)
     common, quick = (arguments.data, arguments.models), ["--quick"] if arguments.quick else []
     if not arguments.skip_race:
+        kept = ["--keep-exports"] if arguments.keep_exports else []
         race = ["--minutes", arguments.minutes, "--threads", *arguments.threads, "--weights", *arguments.weights]
-        step(HERE / "race.py", *common, *race, "--build", build, "--out", results / "race.json", *quick)
+        step(HERE / "race.py", *common, *race, "--build", build, "--out", results / "race.json", *quick, *kept)
     out, few = ("--out", results / "peers_accuracy.json"), ["--count", 20] if arguments.quick else []
     ours = ["--weights", *raced(build, "torch"), "--predictions", *arguments.predictions]
     step(HERE / "accuracy.py", *common, *ours, *few, *out)
