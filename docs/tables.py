@@ -4,11 +4,12 @@
     python docs/tables.py --check    say which pages are not up to date, exit code 1 if any
 
 A page marks a table with `<!-- table NAME FILE -->` and `<!-- end -->`; what stands between is replaced by what the
-function NAME below makes of FILE in `benchmarks/results`.
+function NAME below, or in `benchmarks/peers/page.py`, makes of FILE in `benchmarks/results`.
 """
 
 import json
 import re
+import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -54,7 +55,10 @@ def log(lines: list[dict[str, Any]]) -> str:
     return markdown(["epoch", "loss", "val", "head", "wrists", "ankles", "minutes"], rows)
 
 
-TABLES: dict[str, Callable[[Any], str]] = {"scores": scores, "calibration": calibration, "log": log}
+TABLES: dict[str, Callable[[Any], str]] = {
+    **{"scores": scores, "calibration": calibration, "log": log},
+    **runpy.run_path(str(ROOT / "benchmarks" / "peers" / "page.py"))["TABLES"],
+}
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:
@@ -68,6 +72,8 @@ def filled(text: str) -> str:
 
     def table(match: re.Match[str]) -> str:
         opening, name, argument, closing = match.groups()
+        if not (RESULTS / argument).is_file():
+            return f"{opening}Not measured yet.\n{closing}"
         text = (RESULTS / argument).read_text("utf-8")
         result = [json.loads(line) for line in text.splitlines()] if argument.endswith(".jsonl") else json.loads(text)
         return f"{opening}{TABLES[name](result)}\n{closing}"
