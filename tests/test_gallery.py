@@ -72,6 +72,15 @@ def test_the_pictures_have_a_column_per_person_and_a_row_per_weights(split, answ
     assert set(listed["worst"][0]["found"]) == {"lsp-t", "runs/other"}
 
 
+def test_photographs_can_be_left_out(split, answers, tmp_path):
+    (sheet, _) = write_gallery(split, answers, tmp_path, rules=("worst",), count=2, photographs=False, side=96)
+    cells = read_image(sheet)[18 : 18 + 96].reshape(-1, 3).astype(int)
+    plain = (np.abs(cells - 72) < 4).all(1).mean()
+    assert 0.5 < plain < 1  # grey, and sticks on it
+    with pytest.raises(ConfigError, match="over the photographs"):
+        write_gallery(split, answers, tmp_path, heatmaps=True, photographs=False)
+
+
 def test_a_heatmap_is_yellow_at_its_peak(split, answers):
     """The last keypoint's cell is the last of the second block."""
     person, side = split.persons[0], 160
@@ -107,3 +116,4 @@ def test_the_command_draws(data, tmp_path, capsys):
     paths = capsys.readouterr().out.split()
     assert str(out / "worst.jpg") in paths
     assert all(Path(path).is_file() for path in paths)
+    assert main(["gallery", "lsp-t", *common, "--heatmaps", "--no-photographs"]) == 2

@@ -28,6 +28,7 @@ RULES = ("worst", "occluded", "upside-down")
 """How hard persons are chosen, see `choose`."""
 
 _BAR = 18  # height of a line of text [px]
+_GREY = 72  # in the photographs' place
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def write_gallery(
     rules: Sequence[str] = RULES,
     count: int = 8,
     heatmaps: bool = False,
+    photographs: bool = True,
     side: int = 224,
 ) -> list[Path]:
     """Pictures of the hardest persons by each rule: ``RULE.jpg``, and ``gallery.json`` that says who is on them.
@@ -107,14 +109,17 @@ def write_gallery(
         rules: Of `RULES`.
         count: Persons per rule.
         heatmaps: Also a picture per person, ``RULE-heatmaps-N.jpg``: a row per weights, a column per keypoint.
+        photographs: Draw on the photographs; else on grey, for places where they may not be shown.
         side: Of one drawn person [px].
 
     Returns:
         The files.
 
     Raises:
-        ConfigError: If heatmaps are wanted of a network whose answer is the mean.
+        ConfigError: If heatmaps are wanted of a network whose answer is the mean, or without the photographs.
     """
+    if heatmaps and not photographs:
+        raise ConfigError("heatmaps are drawn over the photographs: leave --heatmaps or --no-photographs out")
     regressed = [a.name for a in answers if a.estimator.reading.answer == "mean"]
     if heatmaps and regressed:
         raise ConfigError(f"{regressed[0]} regresses a mean and draws no heatmaps: leave --heatmaps or it out")
@@ -127,7 +132,9 @@ def write_gallery(
         ]
         if not chosen:
             continue
-        sheet = np.concatenate([_column(split.persons[i], i, answers, side) for i in chosen], axis=1)
+        sheet = np.concatenate(
+            [_column(split.persons[i], i, answers, side, photographs=photographs) for i in chosen], axis=1
+        )
         write_image(sheet, out / f"{rule}.jpg")
         written.append(out / f"{rule}.jpg")
         for number, i in enumerate(chosen if heatmaps else (), 1):
@@ -143,10 +150,10 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else round(float(value), 1)
 
 
-def _column(person: Person, index: int, answers: Sequence[Answers], side: int) -> Pixels:
+def _column(person: Person, index: int, answers: Sequence[Answers], side: int, *, photographs: bool) -> Pixels:
     """A person as labelled and, below, as each of the answers has it."""
     skeleton, image_to_cell = answers[0].estimator.skeleton, image_to_crop(person.crop, side)
-    cut = warp(person.read(), image_to_cell, side)
+    cut = warp(person.read(), image_to_cell, side) if photographs else np.full((side, side, 3), _GREY, np.uint8)
     cells = [_bar(person.id, side), _drawn(cut, apply(image_to_cell, _labelled(person)), person.labelled, skeleton)]
     for answer in answers:
         at = apply(image_to_cell, answer.xy[index])

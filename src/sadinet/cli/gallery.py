@@ -17,6 +17,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--out", type=Path, default=Path("gallery"), help="folder for pictures (default: gallery)")
     parser.add_argument("--count", type=int, default=8, help="persons per rule (default: 8)")
     parser.add_argument("--heatmaps", action="store_true", help="also each keypoint's heatmap (the paper's Figure 7)")
+    parser.add_argument("--no-photographs", action="store_true", help="draw on grey, where they may not be shown")
     add_inference(parser)
 
 
@@ -29,6 +30,14 @@ def _gallery(arguments: argparse.Namespace) -> int:
     for name in arguments.weights:
         estimator = make_estimator(argparse.Namespace(**(vars(arguments) | {"weights": name})))
         answers.append(ask(name, estimator, split, quiet=arguments.quiet))
-    for path in write_gallery(split, answers, arguments.out, count=arguments.count, heatmaps=arguments.heatmaps):
+    written = write_gallery(
+        split,
+        answers,
+        arguments.out,
+        count=arguments.count,
+        heatmaps=arguments.heatmaps,
+        photographs=not arguments.no_photographs,
+    )
+    for path in written:
         print(path)
     return 0
