@@ -55,8 +55,111 @@ def log(lines: list[dict[str, Any]]) -> str:
     return markdown(["epoch", "loss", "val", "head", "wrists", "ankles", "minutes"], rows)
 
 
+def profile(result: dict[str, Any]) -> str:
+    """Where the time of a person goes, and how near the machine's limit the network is."""
+    stages = list(dict.fromkeys(stage for row in result["rows"] for stage in row["stages"]))
+    rows = [
+        [
+            f"`{row['model']}` in {row['engine']}, batch {row['batch']}",
+            f"{row['ms']:.1f}",
+            f"{row['gmac']:.2f}",
+            f"{100 * row['roofline']:.0f} %",
+            *(f"{100 * row['stages'].get(stage, 0):.0f} %" for stage in stages),
+        ]
+        for row in result["rows"]
+    ]
+    return markdown(["", "ms per person", "GMAC", "of matmul", *stages], rows)
+
+
+def startup(result: dict[str, Any]) -> str:
+    """From nothing to the first pose, in fresh processes."""
+    rows = [
+        [
+            name,
+            *(f"{times[key]:.2f} s" for key in ("loaded_s", "first_prediction_s", "second_prediction_s")),
+            f"{times['peak_mb']:.0f} MB",
+        ]
+        for name, times in result.items()
+        if isinstance(times, dict)
+    ]
+    head = ["", "weights loaded", "first pose", "the next", "peak memory"]
+    return markdown(head, [["`import sadinet`", f"{result['import_s']:.2f} s", "", "", ""], *rows])
+
+
+def video(lines: list[dict[str, Any]]) -> str:
+    """What a video costs beside the bare network."""
+    stages = list(dict.fromkeys(stage for line in lines for stage in line["share_by_stage"]))
+    rows = [
+        [
+            f"`{line['weights']}`, {line['persons'] / line['frames']:.0f} per frame, {line['boxes']} boxes, "
+            f"{line['processors']} cores",
+            f"{line['ratio_median']:.2f}",
+            f"{min(line['ratios']):.2f} to {max(line['ratios']):.2f}",
+            *(f"{100 * line['share_by_stage'].get(stage, 0):.0f} %" for stage in stages),
+        ]
+        for line in lines
+    ]
+    return markdown(["", "throughput over bare", "from, to", *stages], rows)
+
+
+def soak(result: dict[str, Any]) -> str:
+    """Memory over a long video."""
+    row = [f"{result['frames']}", *(f"{result[key]:.0f} MB" for key in ("rss_mb_after_500", "rss_mb_most"))]
+    return markdown(["frames", "after 500", "most after that", "growth"], [[*row, f"{result['growth_percent']:.1f} %"]])
+
+
+def parity(lines: list[dict[str, Any]]) -> str:
+    """How far exported networks are from PyTorch."""
+    rows = [
+        [
+            f"`{line['weights']}`, {line['precision']}",
+            str(line["crops"]),
+            f"{line['heatmaps_max']:.1e}",
+            f"{line['keypoints_max_px']:.1e}",
+            f"{line['keypoints_median_px']:.1e}",
+        ]
+        for line in lines
+    ]
+    return markdown(["", "crops", "heatmaps, most", "keypoints, most [px]", "median [px]"], rows)
+
+
+def ratios(lines: list[dict[str, Any]]) -> str:
+    """Two things timed in turns: the median of their ratio."""
+    rows = [
+        [_what(line), f"{line['ratio_median']:.2f}", f"{min(line['ratios']):.2f} to {max(line['ratios']):.2f}"]
+        for line in lines
+    ]
+    return markdown(["", "median ratio", "from, to"], rows)
+
+
+def _what(line: dict[str, Any]) -> str:
+    """What a line of `ratios` is of."""
+    if "preset" in line:
+        share = f"{100 * line['share_of_matmul_rate']:.0f} % of the matmul rate"
+        return f"`{line['preset']}` at {line['input']} px, batch {line['batch']}, {' '.join(line['set'])}; {share}"
+    return f"`{line['what']}` at {line['input']} px, {line['persons']} persons"
+
+
+def coco(lines: list[dict[str, Any]]) -> str:
+    """Poses of COCO's persons in detected and in true boxes."""
+    rows = [
+        [
+            f"{name}, margin {line['margin']:g}",
+            f"{found['found']} of {found['persons']}",
+            f"{found['oks']:.3f}",
+            f"{found['oks_above_50']:.1f}",
+            f"{found['pck']:.1f}",
+            f"{found['pck_found']:.1f}",
+        ]
+        for line in lines
+        for name, found in (("detected boxes", line["in_detected_boxes"]), ("true boxes", line["in_true_boxes"]))
+    ]
+    return markdown(["", "persons found", "OKS", "OKS > 0.5 [%]", "PCK@0.2", "PCK@0.2 of the found"], rows)
+
+
 TABLES: dict[str, Callable[[Any], str]] = {
-    **{"scores": scores, "calibration": calibration, "log": log},
+    **{"scores": scores, "calibration": calibration, "log": log, "profile": profile, "startup": startup},
+    **{"video": video, "soak": soak, "parity": parity, "ratios": ratios, "coco": coco},
     **runpy.run_path(str(ROOT / "benchmarks" / "peers" / "page.py"))["TABLES"],
 }
 
