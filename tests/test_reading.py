@@ -31,7 +31,7 @@ class TestFacts:
             (None, "x.onnx: says nothing of its keypoints"),
             ("{", "x.onnx: says nothing"),
             ("[]", "x.onnx: says nothing"),
-            ('{"format": "sadinet-onnx-9"}', "x.onnx: written in the format 'sadinet-onnx-9', this sadinet knows"),
+            ('{"format": "sadinet-onnx-9"}', "x.onnx: its format is 'sadinet-onnx-9', this sadinet knows"),
             (f'{{"format": "{FORMAT}", "reading": {{"name": "x", "size": 3}}}}', "unknown field 'size'"),
             (f'{{"format": "{FORMAT}", "reading": {{"name": "x"}}}}', "x.onnx: does not fit .* missing"),
         ],
