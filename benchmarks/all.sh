@@ -22,6 +22,7 @@ $python benchmarks/inference_profile.py --models lsp-t lsp-s lsp-b --batch 1 16 
   $python benchmarks/video.py --frames 240 --persons 2 --rounds 5 --flip
   $python benchmarks/video.py --frames 240 --persons 4 --rounds 5 --flip
   $python benchmarks/video.py --frames 240 --persons 2 --rounds 5 --flip --detector "$models/yolox_nano.onnx"
+  $python benchmarks/video.py --preset lsp-b --frames 60 --persons 2 --rounds 3
 } | together video.jsonl
 $python benchmarks/startup.py --rounds 5 | together startup.json
 {

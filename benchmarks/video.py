@@ -37,6 +37,8 @@ from sadinet.detect import find_detector
 from sadinet.geometry import Crop, image_to_crop
 from sadinet.images import warp
 from sadinet.job import Job
+from sadinet.model.fold import folded
+from sadinet.model.network import SadiNet
 from sadinet.predict import predict_sources
 from sadinet.recording import VideoWriter
 
@@ -44,6 +46,7 @@ from sadinet.recording import VideoWriter
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", default="lsp-t")
+    parser.add_argument("--preset", help="an untrained network of this preset instead, in PyTorch")
     parser.add_argument("--frames", type=int, default=240)
     parser.add_argument("--persons", type=int, default=2)
     parser.add_argument("--size", default="1280x720", help="width x height of the video")
@@ -58,9 +61,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    estimator = sadinet.load(
-        arguments.weights, flip=arguments.flip, device=arguments.device, batch_size=arguments.batch_size
-    )
+    estimator = make_estimator(arguments)
     with tempfile.TemporaryDirectory() as folder:
         width, height = map(int, arguments.size.split("x"))
         boxes = write_walkers(
@@ -77,7 +78,7 @@ def main() -> None:
             else race(estimator, Path(folder), finding, arguments)
         )
     answer |= {
-        "weights": arguments.weights,
+        "weights": arguments.preset or arguments.weights,
         "input": estimator.input_size,
         "video": arguments.size,
         "flip": arguments.flip,
@@ -89,6 +90,18 @@ def main() -> None:
         "processor": platform.processor() or platform.machine(),
     }
     print(json.dumps(answer))
+
+
+def make_estimator(arguments: argparse.Namespace) -> sadinet.Estimator:
+    """The one that is raced."""
+    options = {"flip": arguments.flip, "batch_size": arguments.batch_size}
+    if not arguments.preset:
+        return sadinet.load(arguments.weights, device=arguments.device, **options)
+    experiment = sadinet.preset(arguments.preset)
+    network = SadiNet(experiment.network, sigma=experiment.loss.sigma)
+    network.drop_training_parts()
+    inference = sadinet.Inference(**options)
+    return sadinet.Estimator(folded(network.eval()), experiment, device=arguments.device, inference=inference)
 
 
 def write_walkers(path: Path, frames: int, persons: int, size: tuple[int, int]) -> np.ndarray:
