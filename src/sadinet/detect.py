@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .backend import require, thread_count
 from .errors import CheckpointError, ConfigError, DataError
 from .fetch import KNOWN, cached_file
 from .geometry import Floats, overlap, resample, whole_image
@@ -81,7 +82,7 @@ class YoloxDetector:
         file: The .onnx file.
         min_score: Persons below it are left out.
         max_overlap: Of two boxes whose intersection is more than this share of their union, the surer one counts.
-        threads: That one picture is worked on with; None: as many as there are processors for this process.
+        threads: That one picture is worked on with; None: as many as a network gets.
 
     Raises:
         ConfigError: If onnxruntime is not installed, or an option makes no sense.
@@ -106,7 +107,7 @@ class YoloxDetector:
         self.file = Path(file)
         self.min_score = min_score
         self.max_overlap = max_overlap
-        self._session = _open(self.file, threads or _processors())
+        self._session = _open(self.file, threads or thread_count())
         (self._input,) = (given.name for given in self._session.get_inputs())
         self.input_size = _input_size(self.file, self._session.get_inputs()[0].shape)
         self._cells = grid(self.input_size)
@@ -239,10 +240,7 @@ def find_detector(spec: str | Path | None = None, **options: Any) -> YoloxDetect
 
 
 def _open(file: Path, threads: int) -> Any:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise ConfigError(f'{file}: an ONNX file needs onnxruntime: pip install "sadinet[onnx]"') from None
+    onnxruntime = require("onnxruntime", "onnx")
     if not file.is_file():
         raise CheckpointError(f"{file}: no such file")
     options = onnxruntime.SessionOptions()
@@ -268,13 +266,6 @@ def _input_size(file: Path, shape: list[Any]) -> tuple[int, int]:
     if channels not in (3, None) or width % STRIDES[-1] or height % STRIDES[-1]:
         raise CheckpointError(f"{file}: not a YOLOX detector, which takes (1, 3, H, W), sides multiples of 32; {shape}")
     return width, height
-
-
-def _processors() -> int:
-    """For this process."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _first_line(error: Exception) -> str:
