@@ -200,7 +200,7 @@ def _difference(summary: Summary) -> str:
 def _sentence(study: Study, summary: Summary) -> str:
     parts = []
     if math.isnan(summary.difference):
-        parts.append("what the others are compared with" if summary.row == study.rows[0] else "no score")
+        parts.append("what the others are compared with" if summary.row == study.rows[0] else "not compared")
     else:
         seeds = f"{summary.pairs} seed{'s' if summary.pairs > 1 else ''}"
         parts.append(f"{_difference(summary)} over {seeds}: {summary.verdict}")
