@@ -213,7 +213,7 @@ def _trained(
         "report": None if report is None else {key: report.to_json()[key] for key in _KEPT},
         "best_epoch": log[-1]["best_epoch"] if log else 0,
         "epochs": len(log),
-        "hours": round(sum(line["seconds"] for line in log) / 3600, 4),
+        "hours": round(sum(line["seconds"] for line in log) / 3600, 6),
         "hardware": describe_hardware(find_device(machine.device)),
         "torch": torch.__version__,
         "sadinet": __version__,
