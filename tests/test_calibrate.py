@@ -100,7 +100,7 @@ def test_too_few_persons_are_refused(data, weights):
 
 def test_persons_without_heads_are_refused(data, weights, monkeypatch):
     checkpoint = load_checkpoint(weights)
-    monkeypatch.setattr("sadinet.calibrate.head_sizes", lambda persons, _: np.full(len(persons), np.nan))
+    monkeypatch.setattr("sadinet.evaluate.head_sizes", lambda persons, _: np.full(len(persons), np.nan))
     with pytest.raises(ConfigError, match="none of the 6 persons has a head size"):
         calibrate(Estimator(checkpoint.network, checkpoint.experiment), persons_of(data, 6))
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .calibration import RIGHT_WITHIN, Calibration, Reliability, fit_calibration, reliability, right_keypoints
-from .data.person import Person, head_sizes
+from . import evaluate
+from .calibration import RIGHT_WITHIN, Calibration, Reliability, fit_calibration, reliability
+from .data.person import Person
 from .errors import ConfigError, DataError
 from .estimator import Estimator
-from .evaluate import predict_persons
 from .geometry import Floats
 
 FOLDS = 5
@@ -25,9 +25,8 @@ def judge(
     Raises:
         ConfigError: If no person has a head size.
     """
-    xy, score = predict_persons(estimator, persons, quiet=quiet)
-    truth, labelled = np.stack([p.xy for p in persons]), np.stack([p.labelled for p in persons])
-    right, judged = right_keypoints(xy, truth, labelled, head_sizes(persons, estimator.skeleton))
+    xy, score = evaluate.predict_persons(estimator, persons, quiet=quiet)
+    right, judged = evaluate.judge(xy, persons, estimator.skeleton)
     if not judged.any():
         raise ConfigError(
             f"none of the {len(persons)} persons has a head size, so nothing says what half a head is: calibrate on "

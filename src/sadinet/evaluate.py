@@ -96,8 +96,13 @@ def evaluate_split(
     return replace(report, groups=break_down(xy, split.persons, skeleton, protocol)) if breakdown else report
 
 
+def judge(xy: Floats, persons: Sequence[Person], skeleton: Skeleton) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which predicted keypoints ``(N, K, 2)`` are right, and which can be judged, see `right_keypoints`."""
+    truth, labelled = np.stack([p.xy for p in persons]), np.stack([p.labelled for p in persons])
+    return right_keypoints(xy, truth, labelled, head_sizes(persons, skeleton))
+
+
 def reliability_of(xy: Floats, score: Floats, persons: Sequence[Person], skeleton: Skeleton) -> Reliability | None:
     """How far the scores ``(N, K)`` of predictions ``(N, K, 2)`` can be believed; None where no head size is known."""
-    truth, labelled = np.stack([p.xy for p in persons]), np.stack([p.labelled for p in persons])
-    right, judged = right_keypoints(xy, truth, labelled, head_sizes(persons, skeleton))
+    right, judged = judge(xy, persons, skeleton)
     return reliability(score[judged], right[judged]) if judged.any() else None

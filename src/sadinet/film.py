@@ -17,7 +17,7 @@ from .files import replacing
 from .following import Answer
 from .job import Job, Result, is_done
 from .recording import VideoWriter
-from .results import Add, coco_results, json_lines, table
+from .results import poses_file
 from .smooth import smooth_persons
 from .sources import Entry, Failure, Frame, video_frames
 from .streaming import stream_frames
@@ -70,7 +70,7 @@ def _write(
     files = {suffix: target.with_name(target.name + suffix) for suffix in suffixes}
     with ExitStack() as stack:
         drawn = _Drawing(stack, video, files.pop(".mp4"), job) if ".mp4" in files else None
-        adds = [_adder(stack, file, estimator) for file in files.values()]
+        adds = [poses_file(stack, file, estimator.skeleton, lambda poses: poses.frame or 0) for file in files.values()]
         answers = stack.enter_context(closing(read_ahead(_answers(estimator, video, job, quiet), _ANSWERED_AHEAD)))
         try:
             for answer in answers:  # made by a thread while this one draws and writes
@@ -143,12 +143,3 @@ class _Drawing:
             writer = VideoWriter(self._path, size, rate=video.rate, start=video.start, **more)
             self._writer = self._stack.enter_context(writer)
         self._writer.write(pixels, answer.poses.time or 0.0)
-
-
-def _adder(stack: ExitStack, path: Path, estimator: Estimator) -> Add:
-    """What adds to a file of poses, which is finished by the stack."""
-    if path.suffix == ".jsonl":
-        return stack.enter_context(json_lines(path))
-    if path.suffix == ".csv":
-        return stack.enter_context(table(path, estimator.skeleton))
-    return stack.enter_context(coco_results(path, lambda poses: poses.frame or 0))

@@ -14,7 +14,7 @@ from .film import predict_video
 from .following import Answer
 from .images import write_image
 from .job import Job, Result, is_done
-from .results import Add, coco_results, json_lines, read_poses, table, write_json
+from .results import Add, poses_file, read_poses, write_json
 from .sources import Entry, Failure, Sources, find_entries
 from .streaming import stream_frames
 from .timing import Clock
@@ -147,16 +147,10 @@ def _shared(
     numbers = {
         str(entry.source): int(Path(entry.source).stem) if by_name else i for i, (entry, _) in enumerate(pairs, 1)
     }
-    adds: list[Add] = []
-    for suffix in job.together():
-        path = out / f"poses{suffix}"
-        if suffix == ".jsonl":
-            adds.append(stack.enter_context(json_lines(path)))
-        elif suffix == ".csv":
-            adds.append(stack.enter_context(table(path, estimator.skeleton)))
-        else:
-            adds.append(stack.enter_context(coco_results(path, lambda poses: numbers[str(poses.source)])))
-    return adds
+    return [
+        poses_file(stack, out / f"poses{suffix}", estimator.skeleton, lambda poses: numbers[str(poses.source)])
+        for suffix in job.together()
+    ]
 
 
 def _named(target: Path | None, suffix: str) -> Path:

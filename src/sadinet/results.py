@@ -6,7 +6,7 @@ What is in them: docs/results.md. Source: decision 018.
 import csv
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -72,6 +72,15 @@ def coco_results(path: Path, number: Callable[[Poses], int]) -> Iterator[Add]:
                 add_person(person)
 
         yield add
+
+
+def poses_file(stack: ExitStack, path: Path, skeleton: Skeleton, number: Callable[[Poses], int]) -> Add:
+    """What adds to ``path``, a .jsonl, .csv or .coco.json that ``stack`` finishes; ``number`` as of `coco_results`."""
+    if path.suffix == ".jsonl":
+        return stack.enter_context(json_lines(path))
+    if path.suffix == ".csv":
+        return stack.enter_context(table(path, skeleton))
+    return stack.enter_context(coco_results(path, number))
 
 
 @contextmanager

@@ -145,6 +145,7 @@ def _live(
     """Frame by frame as they come: nothing waits for a frame that is not there yet."""
     last: Poses | None = None
     since = 0
+    seen, gone = as_score(network.reading, SEEN), as_score(network.reading, GONE)
     for item in frames:
         if isinstance(item, Failure):
             yield item
@@ -157,8 +158,8 @@ def _live(
                 *(last.xy, last.score, last.boxes),
                 skeleton=network.reading.skeleton,
                 image_size=(width, height),
-                min_score=as_score(network.reading, SEEN),
-                gone=as_score(network.reading, GONE),
+                min_score=seen,
+                gone=gone,
                 margin=BOX_MARGIN / DETECTED_MARGIN,  # boxes like a detector's
             )
             clock.stop("track")
