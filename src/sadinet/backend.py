@@ -148,6 +148,8 @@ class OnnxBackend:
         options = ort.SessionOptions()
         options.intra_op_num_threads = thread_count()
         options.log_severity_level = 3
+        # Its threads wait in a busy loop, which is fast within a pass; between passes the core is others'.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         self._weights = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in (weights or {}).items()}
         if self._weights:
             options.add_external_initializers(list(self._weights), list(self._weights.values()))
