@@ -13,7 +13,7 @@ together() { # FILE: gathers the lines of JSON that come, whole or not at all
   cat > "$out/.new" && mv "$out/.new" "$out/$1"
 }
 
-$python benchmarks/inference_profile.py --models lsp-t lsp-s lsp-b --batch 1 16 --rounds 7 --out "$out/inference_profile.json"
+$python benchmarks/inference_profile.py --models lsp-t lsp-s lsp-b --batch 1 16 --rounds 9 --out "$out/inference_profile.json"
 {
   $python benchmarks/predict_overhead.py --rounds 9
   $python benchmarks/predict_overhead.py --preset lsp-b --rounds 3

@@ -87,7 +87,7 @@ def profile(name: str, batches: list[int], rounds: int) -> list[dict[str, object
         for _ in range(rounds):  # in turns, so that whatever else the machine does is shared
             rates.append(matmul_rate())
             for engine, backend in engines.items():
-                times[engine].append(seconds(partial(backend.heatmaps, crops)))
+                times[engine].append(settled(partial(backend.heatmaps, crops)))
         shares = {"torch": torch_stages(engines["torch"], crops, stage, rounds)}
         shares["onnxruntime"] = onnx_stages(model, crops, stage, rounds)
         for engine in engines:
@@ -129,8 +129,8 @@ def matmul_rate(side: int = 1536) -> float:
     """Multiply-adds per second [10^9] of the best of three large matrix products in float32."""
     a = np.random.default_rng(0).random((side, side), dtype=np.float32)
     b, session = torch.from_numpy(a), matmul_session()
-    products = (lambda: a @ a, lambda: b @ b, lambda: session.run(None, {"a": a, "b": a}))
-    return side**3 / min(seconds(product) for product in products) / 1e9
+    products: tuple[Callable[[], object], ...] = (lambda: a @ a, lambda: b @ b, lambda: session.run(None, {"a": a, "b": a}))
+    return side**3 / min(settled(product) for product in products) / 1e9
 
 
 @cache
@@ -143,6 +143,13 @@ def matmul_session() -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = thread_count()
     model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9)
     return onnxruntime.InferenceSession(model.SerializeToString(), options)
+
+
+def settled(work: Callable[[], object]) -> float:
+    """Seconds of the second call: the first wakes this engine's threads, after those of the one before fell asleep."""
+    time.sleep(0.1)
+    work()
+    return seconds(work)
 
 
 def seconds(work: Callable[[], object]) -> float:
