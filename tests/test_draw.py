@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sadinet.draw import LEFT, MIDDLE, RIGHT, draw_heatmaps, draw_poses
+from sadinet.cli import _parser
+from sadinet.draw import LEFT, MIDDLE, MIN_SCORE, RIGHT, draw_heatmaps, draw_poses
 from sadinet.geometry import Crop, apply, image_to_crop, invert
 from sadinet.poses import Poses
 from sadinet.skeleton import LSP
@@ -79,14 +80,14 @@ def test_the_input_is_left_as_it_was_and_the_rest_of_the_picture_too():
 
 def test_what_is_unsure_or_missing_is_left_out_with_its_limbs(grey):
     unsure = posed(PERSON)
-    unsure.score[0, LSP.index("right_ankle")] = 0.19
+    unsure.score[0, LSP.index("right_ankle")] = 0.39
     missing = PERSON.copy()
     missing[LSP.index("right_ankle")] = NAN
     for poses in (unsure, posed(missing)):
         changed = touched(grey, draw_poses(grey, poses))
         assert not changed[150:, :55].any()
         assert changed[150:, 55:].any()
-    assert touched(grey, draw_poses(grey, unsure, min_score=0.1))[150:, :55].any()
+    assert touched(grey, draw_poses(grey, unsure, min_score=0.38))[150:, :55].any()
 
 
 def test_nothing_to_draw_changes_nothing(grey):
@@ -211,3 +212,7 @@ def test_the_small_are_drawn_behind_the_large(grey):
     near, far = PERSON, (PERSON - PERSON.mean(0)) * 0.4 + PERSON[LSP.index("left_hip")]
     one, other = draw_poses(grey, posed(near, far)), draw_poses(grey, posed(far, near))
     np.testing.assert_array_equal(one, other)
+
+
+def test_the_command_draws_what_python_draws():
+    assert _parser().parse_args(["predict", "photo.jpg"]).min_score == MIN_SCORE

@@ -28,6 +28,9 @@ _PERSONS: tuple[Colour, ...] = (  # of ids; neighbours differ most, all bear dar
 )
 _HEAT: tuple[Colour, ...] = ((38, 8, 92), (150, 20, 130), (235, 70, 70), (255, 170, 40), (255, 250, 190))
 
+MIN_SCORE = 0.4
+"""Keypoints from this score on are drawn: of the guessed legs of somebody cut off at the hips most lie below."""
+
 _THICKNESS = 0.013  # of the longer side of the person's box
 _LEAST, _MOST = 1.6, 14.0  # of the thickness [px]
 
@@ -36,7 +39,7 @@ def draw_poses(
     image: Pixels,
     poses: Poses,
     *,
-    min_score: float = 0.2,
+    min_score: float = MIN_SCORE,
     boxes: bool = False,
     scores: bool = False,
     ids: bool = True,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from .draw import draw_heatmaps, draw_poses
+from .draw import MIN_SCORE, draw_heatmaps, draw_poses
 from .errors import ConfigError
 from .following import Answer
 from .images import Pixels
@@ -62,7 +62,7 @@ class Job:
     """
 
     save: frozenset[str] | None = None
-    min_score: float = 0.2
+    min_score: float = MIN_SCORE
     heatmaps: bool = False
     smooth: Literal["none", "one-euro", "offline"] | None = None
     resume: bool = False

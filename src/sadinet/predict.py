@@ -8,6 +8,7 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
+from .draw import MIN_SCORE
 from .errors import DataError, SadinetError
 from .estimator import Estimator
 from .film import predict_video
@@ -61,7 +62,7 @@ def predict_pictures(
     *,
     boxes: ArrayLike | None = None,
     draw: bool = True,
-    min_score: float = 0.2,
+    min_score: float = MIN_SCORE,
     quiet: bool = True,
 ) -> Iterator[Result]:
     """`predict_sources` for pictures and folders of them, where persons are in given boxes or fill the pictures.
