@@ -28,12 +28,13 @@ import onnxruntime
 import torch
 
 import sadinet
-from sadinet.backend import OnnxBackend, TorchBackend, thread_count
+from sadinet.backend import OnnxBackend, thread_count
 from sadinet.export import generated
 from sadinet.graph import build
 from sadinet.model.fold import folded
 from sadinet.model.network import SadiNet
 from sadinet.reading import Reading
+from sadinet.torch_backend import TorchBackend
 
 STAGES = ("1/2", "1/4", "1/8", "1/16", "1/32", "head", "gates", "rest")
 

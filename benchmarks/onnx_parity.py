@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from sadinet.backend import OnnxBackend, TorchBackend
+from sadinet.backend import OnnxBackend
 from sadinet.checkpoint import load_checkpoint
 from sadinet.export import FOUND, real_crops
 from sadinet.graph import build
@@ -20,6 +20,7 @@ from sadinet.heatmaps import decode
 from sadinet.models import weights_file
 from sadinet.quantize import CALIBRATION_CROPS, quantized
 from sadinet.reading import Reading
+from sadinet.torch_backend import TorchBackend
 
 BATCHES = (1, 2, 7, 16)
 

@@ -17,8 +17,9 @@ from sadinet.data.splits import read_split
 from sadinet.experiment import Experiment, override, preset
 from sadinet.heatmaps import decode
 from sadinet.metrics import distances, pooled, torso_sizes
+from sadinet.model.config import STRIDE
 from sadinet.model.loss import from_units, joint_loss, to_units
-from sadinet.model.network import STRIDE, SadiNet
+from sadinet.model.network import SadiNet
 
 MICRO = (
     "network.input_size=128",

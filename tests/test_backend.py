@@ -9,10 +9,11 @@ import torch
 
 import sadinet
 from sadinet import backend as module
-from sadinet.backend import TorchBackend, is_installed, require, thread_count
+from sadinet.backend import is_installed, require, thread_count
 from sadinet.errors import ConfigError
 from sadinet.experiment import override, preset
 from sadinet.models import DEFAULT, embedded_models
+from sadinet.torch_backend import TorchBackend
 
 
 class Means(torch.nn.Module):
@@ -29,7 +30,7 @@ def test_torch_is_shown_rgb_in_0_to_1_and_the_batch_comes_back():
     network = Means().train()
     backend = TorchBackend(network, "cpu")
     heatmaps = backend.heatmaps(crops)
-    assert (backend.name, backend.device, network.training) == ("torch", torch.device("cpu"), False)
+    assert (backend.name, backend.device, network.training) == ("torch", "cpu", False)
     assert heatmaps.shape == (2, 3, 2, 3)
     torch.testing.assert_close(heatmaps[1, :, 1, 2], torch.tensor([1.0, 0.2, 0.0]))
     assert heatmaps.sum() == pytest.approx(1.2)
@@ -71,6 +72,23 @@ def test_without_onnxruntime_torch_computes(monkeypatch):
         pytest.skip("this checkout has no weights in src/sadinet/weights")
     monkeypatch.setattr("sadinet.models.is_installed", lambda _: False)
     assert sadinet.load(device="cpu").backend.name == "torch"
+
+
+def test_torch_is_not_loaded_where_onnxruntime_computes(tmp_path):
+    """It would take a second and 200 MB; six scales, a drawing and a followed video do not need it either."""
+    if DEFAULT not in embedded_models():
+        pytest.skip("this checkout has no weights in src/sadinet/weights")
+    code = """if True:
+        import sys, numpy, sadinet
+        picture = numpy.zeros((60, 50, 3), numpy.uint8)
+        estimator = sadinet.load(device="cpu", six_scales=True)
+        sadinet.write_image(sadinet.draw_poses(picture, estimator.predict(picture)), "x.png")
+        assert len(list(estimator.stream(numpy.stack([picture] * 3), track=True))) == 3
+        assert estimator.backend.name == "onnxruntime"
+        print([name for name in ("torch", "matplotlib") if name in sys.modules])"""
+    asked = [sys.executable, "-c", code]
+    done = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=300, cwd=tmp_path)
+    assert done.stdout == "[]\n"
 
 
 def test_onnxruntime_itself_is_not_imported_for_torch():

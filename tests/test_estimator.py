@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from sadinet.backend import find_device
 from sadinet.errors import ConfigError, DataError, ImageError
 from sadinet.estimator import SIX_SCALES, Estimator, Inference
 from sadinet.experiment import override, preset
 from sadinet.geometry import BOX_MARGIN, Crop, apply, image_to_crop, whole_image
 from sadinet.heatmaps import average_scales
-from sadinet.model.network import STRIDE
+from sadinet.model.config import STRIDE
 from sadinet.skeleton import LSP
+from sadinet.torch_backend import find_device
 
 WIDTH, HEIGHT = 190, 230
 RIGHT, LEFT, NECK, HEAD = (61.3, 143.8), (121.6, 99.4), (88.7, 61.2), (93.2, 170.6)
@@ -364,7 +364,7 @@ class TestAverageScales:
         torch.testing.assert_close(average_scales([heatmaps], (1.2,), 16), heatmaps)
 
     def test_nothing_cannot_be_averaged(self):
-        with pytest.raises(ValueError, match="empty"):
+        with pytest.raises(ConfigError, match="no scales"):
             average_scales([], (), 16)
 
 

@@ -25,9 +25,7 @@ from sadinet.experiment import (
     to_json,
 )
 from sadinet.heatmaps import Decoding
-from sadinet.model.dlm import DistributionConfig
-from sadinet.model.loss import LossConfig
-from sadinet.model.network import BackboneConfig, FusionConfig, NetworkConfig
+from sadinet.model.config import BackboneConfig, DistributionConfig, FusionConfig, LossConfig, NetworkConfig
 from sadinet.skeleton import COCO, LSP, MPII, Skeleton
 
 

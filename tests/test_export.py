@@ -14,18 +14,20 @@ from PIL import Image
 
 import sadinet
 from sadinet import export as module
-from sadinet.backend import OnnxBackend, TorchBackend
+from sadinet.backend import OnnxBackend
 from sadinet.checkpoint import load_checkpoint, save_checkpoint
 from sadinet.cli import main
 from sadinet.data.toy import write_toy
 from sadinet.errors import CheckpointError, ConfigError
 from sadinet.experiment import override, preset
 from sadinet.export import Agreement, compare, export_onnx, generated, real_crops
-from sadinet.graph import build, graph_name, weights_of
-from sadinet.heatmaps import decode
+from sadinet.graph import build, weights_of
+from sadinet.heatmaps import decode, to_numpy
 from sadinet.model.network import SadiNet
 from sadinet.models import DEFAULT, embedded_models, weights_file
 from sadinet.reading import Reading
+from sadinet.stored import graph_name, graph_weights, read_origin
+from sadinet.torch_backend import TorchBackend
 
 pytest.importorskip("onnx", reason='exporting needs pip install "sadinet[export]"')
 pytest.importorskip("onnxscript", reason='exporting needs pip install "sadinet[export]"')
@@ -78,7 +80,7 @@ class TestAgreement:
         found = OnnxBackend(model).heatmaps(crops)
         assert found.shape == expected.shape == (count, 14, 16, 16)
         assert expected.max() > 0.1
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
     def test_the_graph_reads_keypoints_by_the_same_law(self, reading, model):
         crops = generated(reading, 5)
@@ -102,11 +104,11 @@ class TestAgreement:
         reading, network = Reading.of(checkpoint.experiment), checkpoint.network
         crops = real_crops("lsp", "test", shared / "data", reading.input_size, 12)
         theirs, ours = sadinet.load(device="cpu", backend="onnxruntime"), TorchBackend(network, "cpu")
-        found, expected = theirs.backend.heatmaps(crops), ours.heatmaps(crops)
-        assert (found - expected).abs().max() < 1e-4
+        found, expected = (to_numpy(each.heatmaps(crops)) for each in (theirs.backend, ours))
+        assert np.abs(found - expected).max() < 1e-4
         (xy, _), (expected_xy, peak) = (decode(maps, "dark") for maps in (found, expected))
-        assert (peak > 0.1).float().mean() > 0.9
-        assert (xy - expected_xy).norm(dim=-1).max() * reading.stride < 0.01
+        assert (peak > 0.1).mean() > 0.9
+        assert np.linalg.norm(xy - expected_xy, axis=-1).max() * reading.stride < 0.01
 
     def test_the_network_is_not_changed(self, checkpoint, reading, model):
         before = [(v.clone(), v.stride()) for v in checkpoint.network.state_dict().values()]
@@ -267,11 +269,11 @@ class TestVariants:
         assert capsys.readouterr().err == ""
         backend = OnnxBackend(tmp_path / "x.onnx")
         crops = generated(reading, 4)
-        found, expected = backend.heatmaps(crops), TorchBackend(checkpoint.network, "cpu").heatmaps(crops)
+        found, expected = (to_numpy(b.heatmaps(crops)) for b in (backend, TorchBackend(checkpoint.network, "cpu")))
         assert backend.session.get_inputs()[0].shape == [3, 64, 64, 3]
-        assert found.dtype == torch.float32
+        assert found.dtype == np.float32
         assert found.shape == expected.shape
-        assert 1e-6 < (found - expected).abs().max() < 2e-2
+        assert 1e-6 < np.abs(found - expected).max() < 2e-2
         assert (tmp_path / "x.onnx").stat().st_size < 0.7 * (place / "net.onnx").stat().st_size
 
     def test_int8(self, place, tmp_path, checkpoint, capsys):
@@ -285,9 +287,9 @@ class TestVariants:
         weights = {tensor.name for tensor in graph.initializer if tensor.data_type == 3 and len(tensor.dims) == 4}
         assert len(weights) == sum(node.op_type == "Conv" for node in graph.node)
         crops = real_crops("toy", "val", place, 64, 3)
-        found = sadinet.load(tmp_path / "x.onnx").backend.heatmaps(crops)
-        expected = TorchBackend(checkpoint.network, "cpu").heatmaps(crops)
-        assert 0 < (found - expected).abs().mean() < 0.05 * expected.abs().max()
+        found = to_numpy(sadinet.load(tmp_path / "x.onnx").backend.heatmaps(crops))
+        expected = to_numpy(TorchBackend(checkpoint.network, "cpu").heatmaps(crops))
+        assert 0 < np.abs(found - expected).mean() < 0.05 * np.abs(expected).max()
 
 
 class TestEmbeddedGraph:
@@ -296,24 +298,32 @@ class TestEmbeddedGraph:
         if DEFAULT not in embedded_models():
             pytest.skip("this checkout has no weights in src/sadinet/weights")
         file = weights_file(DEFAULT)
-        assert (file.parent / graph_name(load_checkpoint(file).network)).is_file()
+        assert (file.parent / graph_name(read_origin(file).experiment.network)).is_file()
         assert sadinet.load(device="cpu").backend.name == "onnxruntime"
         assert sadinet.load(device="cpu", backend="torch").backend.name == "torch"
 
     def test_its_name_tells_the_shape_and_nothing_else(self, checkpoint):
-        other = SadiNet(checkpoint.experiment.network)
-        assert graph_name(other) == graph_name(checkpoint.network)
-        config = dataclasses.replace(checkpoint.experiment.network, input_size=128)
-        assert graph_name(SadiNet(config)) != graph_name(other)
+        config = checkpoint.experiment.network
+        fusion = dataclasses.replace(config.fusion, residual=True)
+        assert graph_name(dataclasses.replace(config, fusion=fusion)) == graph_name(config)
+        assert graph_name(dataclasses.replace(config, input_size=128)) != graph_name(config)
 
     def test_it_asks_for_the_weights_it_is_filled_with(self):
         onnx = pytest.importorskip("onnx")
         if DEFAULT not in embedded_models():
             pytest.skip("this checkout has no weights in src/sadinet/weights")
-        network = load_checkpoint(weights_file(DEFAULT)).network
-        graph = onnx.load(weights_file(DEFAULT).parent / graph_name(network), load_external_data=False).graph
+        file = weights_file(DEFAULT)
+        name = graph_name(read_origin(file).experiment.network)
+        graph = onnx.load(file.parent / name, load_external_data=False).graph
         asked = {t.name: tuple(t.dims) for t in graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL}
-        assert {name: array.shape for name, array in weights_of(network).items()} == asked
+        assert {name: array.shape for name, array in graph_weights(file).items()} == asked
+
+    def test_weights_are_folded_as_by_torch(self, place, checkpoint):
+        found, expected = graph_weights(place / "net.safetensors"), weights_of(checkpoint.network)
+        assert found.keys() == expected.keys()
+        for name, values in found.items():
+            np.testing.assert_allclose(values, expected[name], rtol=1e-6, atol=1e-7, err_msg=name)
+            assert values.dtype == np.float32
 
 
 class TestMisuse:

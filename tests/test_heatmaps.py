@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from sadinet.geometry import apply, mirror
-from sadinet.heatmaps import _neighbourhood, argmax, decode, gaussian_targets, target_weights, unmirror
+from sadinet.heatmaps import _neighbourhood, argmax, average_scales, decode, unmirror
+from sadinet.model.targets import gaussian_targets, target_weights
 from sadinet.skeleton import Skeleton
 
 from .reference import heatmaps as slow
@@ -113,6 +115,22 @@ def test_borders_and_flat_maps_give_a_pixel_of_the_map(how):
         xy, peak = decode(torch.full((2, 3, height, width), level), how)
         assert (xy == 0).all()
         assert (peak == torch.tensor(level)).all()
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_arrays_are_read_as_tensors_are(how, generator):
+    noise = torch.randn(2, 5, 7, 12, generator=generator)
+    drawn = gaussian_targets(scattered(generator, (2, 5), (7, 12), inset=0.2), (7, 12), sigma=1.5, kind="unbiased")
+    for maps in (noise, drawn):
+        for found, expected in zip(decode(maps.numpy(), how, sigma=1.5), decode(maps, how, sigma=1.5), strict=True):
+            assert type(found) is np.ndarray
+            assert found.dtype == np.float32
+            np.testing.assert_allclose(found, expected, atol=2e-5)
+        np.testing.assert_array_equal(
+            unmirror(maps.numpy(), FIGURE.flip_index[:5]), unmirror(maps, FIGURE.flip_index[:5])
+        )
+        mean = average_scales([maps.numpy(), noise.numpy()], (0.8, 1.3), 9)
+        np.testing.assert_allclose(mean, average_scales([maps, noise], (0.8, 1.3), 9), atol=1e-6)
 
 
 @pytest.mark.parametrize("how", HOW)

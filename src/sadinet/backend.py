@@ -1,20 +1,21 @@
-"""What computes heatmaps: PyTorch, onnxruntime or OpenVINO. The one place that knows devices and threads."""
+"""What computes heatmaps: onnxruntime or OpenVINO, or, next door, PyTorch; and with how many threads."""
 
 import os
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from .errors import CheckpointError, ConfigError
-from .model.network import SadiNet
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Engine = Literal["torch", "onnxruntime", "openvino"]
 
@@ -24,36 +25,39 @@ class Backend(Protocol):
 
     Attributes:
         name: ``"torch"``, ``"onnxruntime"`` or ``"openvino"``.
-        device: Where its heatmaps are.
+        device: What it computes on: ``"cpu"``, ``"cuda:0"``...
     """
 
     name: str
-    device: torch.device
+    device: str
 
-    def heatmaps(self, images: NDArray[np.uint8]) -> Tensor:
+    def heatmaps(self, images: NDArray[np.uint8]) -> "NDArray[np.float32] | Tensor":
         """Heatmaps ``(B, K, h, w)`` float32 of crops ``(B, S, S, 3)`` uint8 RGB, B at least 1."""
         ...
 
 
-def find_device(name: str | torch.device | None) -> torch.device:
-    """The device called ``name``; None: a GPU where there is one.
-
-    Raises:
-        ConfigError: If there is no such device here.
-    """
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # AssertionError: torch without CUDA
-        reason = str(error).split("\n")[0]
-        raise ConfigError(f"device '{name}' cannot be used ({reason}); give cpu, or leave it out") from None
-    return device
-
-
 def thread_count() -> int:
-    """Threads for one network: torch's own (so OMP_NUM_THREADS holds), but no more than the process may use cores."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(torch.get_num_threads(), allowed))
+    """Threads for one network: as many as PyTorch would take, but no more than the process may use cores.
+
+    That is what `torch.set_num_threads` or the variable ``OMP_NUM_THREADS`` says, else one per core.
+    """
+    asked = getattr(sys.modules.get("torch"), "get_num_threads", None)
+    told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    wanted = asked() if asked else int(told) if told.isdecimal() else sys.maxsize
+    return max(1, min(wanted, _core_count()))
+
+
+def _core_count() -> int:
+    """Cores that the process may use; two hardware threads of one core count once where Linux tells."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    cores = set()
+    for number in os.sched_getaffinity(0):
+        try:
+            cores.add(Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list").read_text("ascii"))
+        except OSError:
+            cores.add(str(number))
+    return len(cores)
 
 
 def is_installed(engine: str) -> bool:
@@ -71,41 +75,6 @@ def require(module: str, extra: str) -> Any:
         return import_module(module)
     except ImportError as error:
         raise ConfigError(f'{module} is needed here ({error}): pip install "sadinet[{extra}]"') from None
-
-
-class TorchBackend:
-    """A network in PyTorch.
-
-    Args:
-        network: Trained; moved to ``device`` and to evaluation mode.
-        device: ``"cpu"``, ``"cuda"``...; None: a GPU where there is one.
-
-    Raises:
-        ConfigError: If there is no such device here.
-    """
-
-    name = "torch"
-
-    def __init__(self, network: SadiNet, device: str | torch.device | None = None) -> None:
-        self.device = find_device(device)
-        self.network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-
-    @torch.inference_mode()
-    def heatmaps(self, images: NDArray[np.uint8]) -> Tensor:
-        """Heatmaps ``(B, K, h, w)`` float32 of crops ``(B, S, S, 3)`` uint8 RGB."""
-        answer: Tensor = self.network.backbone_heatmaps(self._inputs(images)).float()
-        return answer
-
-    @torch.inference_mode()
-    def moments(self, images: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-        """Mean and deviation ``(B, K, 2)`` of a network that answers with its mean, see `SadiNet.regress`."""
-        mean, deviation = self.network.regress(self._inputs(images))
-        return mean, deviation
-
-    def _inputs(self, images: NDArray[np.uint8]) -> Tensor:
-        pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
-        # Rows of RGB pixels are what torch calls channels last: this is a view, and stays one.
-        return pixels.permute(0, 3, 1, 2).float() / 255
 
 
 class OnnxBackend:
@@ -131,20 +100,20 @@ class OnnxBackend:
         self,
         model: Path | bytes,
         *,
-        device: str | torch.device | None = None,
+        device: str | None = None,
         weights: Mapping[str, NDArray[np.float32]] | None = None,
         source: str = "",
     ) -> None:
         ort = require("onnxruntime", "onnx")
         source = source or ("the model" if isinstance(model, bytes) else str(model))
         providers = ort.get_available_providers()
-        kind, _, index = str(device or ("cuda" if "CUDAExecutionProvider" in providers else "cpu")).partition(":")
+        kind, _, index = (device or ("cuda" if "CUDAExecutionProvider" in providers else "cpu")).partition(":")
         wanted = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(kind, "")
         if wanted not in providers:
             raise ConfigError(
                 f"device '{device}' cannot be used by this onnxruntime ({', '.join(providers)}); give cpu"
             )
-        self.device = torch.device("cpu")  # where it takes and gives arrays
+        self.device = device or kind
         options = ort.SessionOptions()
         options.intra_op_num_threads = thread_count()
         options.log_severity_level = 3
@@ -163,12 +132,12 @@ class OnnxBackend:
         size = _input_batch(self.session.get_inputs(), self.session.get_outputs(), source)
         self._batch = size if isinstance(size, int) else 0
 
-    def heatmaps(self, images: NDArray[np.uint8]) -> Tensor:
+    def heatmaps(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Heatmaps ``(B, K, h, w)`` float32 of crops ``(B, S, S, 3)`` uint8 RGB."""
         images = np.ascontiguousarray(images)
         parts = _batches(images, self._batch)
         answers = [self.session.run(["heatmaps"], {"images": part})[0] for part in parts]
-        return torch.from_numpy(np.concatenate(answers)[: len(images)])
+        return _joined(answers, len(images))
 
 
 class OpenVinoBackend:
@@ -189,7 +158,7 @@ class OpenVinoBackend:
 
     def __init__(self, model: Path) -> None:
         openvino = require("openvino", "openvino")
-        self.device = torch.device("cpu")
+        self.device = "cpu"
         content = _read(model)
         try:
             graph = openvino.Core().read_model(content)
@@ -204,12 +173,12 @@ class OpenVinoBackend:
         shape = graph.inputs[0].partial_shape[0]
         self._batch = 0 if shape.is_dynamic else int(shape.get_length())
 
-    def heatmaps(self, images: NDArray[np.uint8]) -> Tensor:
+    def heatmaps(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Heatmaps ``(B, K, h, w)`` float32 of crops ``(B, S, S, 3)`` uint8 RGB."""
         images = np.ascontiguousarray(images)
         with self._one_at_a_time:
             answers = [self._compiled({"images": part})["heatmaps"] for part in _batches(images, self._batch)]
-        return torch.from_numpy(np.concatenate(answers)[: len(images)])
+        return _joined(answers, len(images))
 
 
 def _read(path: Path) -> bytes:
@@ -236,6 +205,10 @@ def _batches(images: NDArray[np.uint8], size: int) -> list[NDArray[np.uint8]]:
         return [images]
     filled = np.concatenate([images, np.zeros((-len(images) % size, *images.shape[1:]), np.uint8)])
     return [filled[start : start + size] for start in range(0, len(filled), size)]
+
+
+def _joined(answers: list[NDArray[np.float32]], count: int) -> NDArray[np.float32]:
+    return (answers[0] if len(answers) == 1 else np.concatenate(answers))[:count]
 
 
 def _reason(error: Exception) -> str:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import isotonic_regression
 
 from .errors import DataError
 from .geometry import Floats
@@ -75,6 +74,8 @@ def fit_calibration(peaks: ArrayLike, right: ArrayLike, *, knots: int = 16) -> C
 
     Source: decision 024.
     """
+    from scipy.optimize import isotonic_regression  # takes a quarter of a second, and only fitting needs it
+
     value, truth = np.asarray(peaks, dtype=np.float64).ravel(), np.asarray(right, dtype=np.float64).ravel()
     if value.shape != truth.shape or len(value) < 2 * knots or not np.isfinite(value).all():
         raise DataError(f"{len(value)} peaks and {len(truth)} answers are too few, or unequal, for {knots} knots")

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from . import __version__
 from .calibration import Calibration
-from .errors import CheckpointError, DataError, SadinetError
-from .experiment import Experiment, from_json, to_json
+from .errors import CheckpointError
+from .experiment import Experiment, to_json
 from .files import replacing
 from .model.network import SadiNet
+from .stored import FORMAT, parse_origin, read_tensors
 
-FORMAT = "sadinet-1"
 _TRAINING_PARTS = ("attention.", "head.", "distribution.")
 
 
@@ -57,19 +57,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         CheckpointError: If the file is missing, damaged or not ours.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
-    try:
-        with safe_open(path, framework="pt") as file:
-            facts = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a safetensors file, or damaged ({error})") from error
-    if facts.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path}: a safetensors file, but not written by sadinet (format {facts.get('format')!r})"
-        )
-    return tensors, facts
+    return read_tensors(path, "pt")
 
 
 def save_checkpoint(
@@ -113,27 +101,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: If the file is missing, damaged, or its weights do not fit its experiment.
     """
     tensors, facts = load_tensors(path)
-    if "experiment" not in facts or "facts" not in facts:
-        raise CheckpointError(f"{path}: says nothing of its experiment; is it the state of a training, not a network?")
-    try:
-        experiment = from_json(facts["experiment"], str(path))
-        more = json.loads(facts["facts"])
-    except SadinetError as error:
-        raise CheckpointError(f"{path}: its experiment does not fit this version of sadinet: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: damaged, its facts are not JSON ({error})") from None
-    if not isinstance(more, dict):
-        raise CheckpointError(f"{path}: damaged, its facts are {type(more).__name__}, not a table")
-    try:
-        calibration = Calibration.from_json(more["calibration"]) if "calibration" in more else None
-    except DataError as error:
-        raise CheckpointError(f"{path}: {error}") from None
+    origin = parse_origin(facts, path)
+    experiment = origin.experiment
     config = experiment.network
     if not any(key.startswith("distribution.") for key in tensors):
         config = replace(config, learn_distribution=False)
     network = SadiNet(config, sigma=experiment.loss.sigma)
     load_weights(network, tensors, str(path))
-    return Checkpoint(network.eval(), experiment, more, calibration)
+    return Checkpoint(network.eval(), experiment, origin.facts, origin.calibration)
 
 
 def load_weights(network: SadiNet, tensors: Mapping[str, Tensor], source: str) -> None:

@@ -7,13 +7,12 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
 
-from .backend import Backend, TorchBackend
+from .backend import Backend
 from .detect import Detector
 from .errors import ConfigError
 from .experiment import Experiment
@@ -29,9 +28,8 @@ from .geometry import (
     invert,
     whole_image,
 )
-from .heatmaps import average_scales, decode, unmirror, unmirror_moments
+from .heatmaps import average_scales, decode, to_numpy, unmirror, unmirror_moments
 from .images import Source, read_image, warp
-from .model.network import SadiNet
 from .persons import Boxes
 from .poses import Poses
 from .reading import Reading
@@ -39,6 +37,13 @@ from .skeleton import Skeleton
 from .sources import Failure, Sources
 from .streaming import stream_frames
 from .timing import Clock, total
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from .model.network import SadiNet
+    from .torch_backend import TorchBackend
 
 SIX_SCALES = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
 """The image pyramid of the paper's tests (Sec. IV-A; decision 008)."""
@@ -93,16 +98,17 @@ class Estimator:
 
     def __init__(
         self,
-        network: SadiNet | Backend,
+        network: "SadiNet | Backend",
         experiment: Experiment | Reading,
         *,
-        device: str | torch.device | None = None,
+        device: "str | torch.device | None" = None,
         inference: Inference = Inference(),
     ) -> None:
-        self.backend: Backend = TorchBackend(network, device) if isinstance(network, nn.Module) else network
+        made: Any = network if hasattr(network, "heatmaps") else _in_torch(network, device)
+        self.backend: Backend = made
         self.reading = Reading.of(experiment) if isinstance(experiment, Experiment) else experiment
         self.inference = inference
-        if self.reading.answer == "mean" and not isinstance(self.backend, TorchBackend):
+        if self.reading.answer == "mean" and self.backend.name != "torch":
             raise ConfigError(f"{self.reading.name} answers with its mean, which needs torch: load its checkpoint")
 
     @property
@@ -116,8 +122,8 @@ class Estimator:
         return self.reading.input_size
 
     @property
-    def device(self) -> torch.device:
-        """Where the network is computed."""
+    def device(self) -> str:
+        """What the network is computed on: ``"cpu"``, ``"cuda:0"``..."""
         return self.backend.device
 
     def predict(
@@ -277,12 +283,10 @@ class Estimator:
             clock.stop("network")
         else:
             maps = [self.heatmaps(part) for part in shown]
-            if maps[0].is_cuda:
-                torch.cuda.synchronize(maps[0].device)
             clock.stop("network")
             xy, scores = self._decoded(maps)
             if with_heatmaps:
-                glow = list(maps[scales.index(reference)].amax(1).cpu().numpy())
+                glow = list(to_numpy(maps[scales.index(reference)]).max(1))
         windows = [_scaled(crop, reference) for crop in crops]
         places = [apply(invert(image_to_crop(w, self.input_size)), at) for w, at in zip(windows, xy, strict=True)]
         clock.stop("decode")
@@ -290,46 +294,52 @@ class Estimator:
         persons = zip(places, scores, windows, glow, strict=True)
         return [Found(at, score, window, heatmap, share) for at, score, window, heatmap in persons]
 
-    def _decoded(self, maps: Sequence[Tensor]) -> tuple[Floats, Floats]:
+    def _decoded(self, maps: Sequence[Any]) -> tuple[Floats, Floats]:
         """``xy`` ``(B, K, 2)`` [px of the largest crop] and scores ``(B, K)`` from the heatmaps of every scale."""
         scales, side, sigma = self.inference.scales, maps[0].shape[-1], self.reading.sigma
         if len(maps) == 1:
-            xy, peak = decode(maps[0], self.reading.decoding, sigma=sigma)
+            found = [decode(maps[0], self.reading.decoding, sigma=sigma)]
         else:
             side, sigma = self.input_size, sigma * self.reading.stride * min(scales) / max(scales)
             persons = len(maps[0])
-            step = 1 if maps[0].device.type == "cpu" else persons  # one person's fine maps fit a processor's cache
+            step = 1 if self.device == "cpu" else persons  # one person's fine maps fit a processor's cache
             averaged = (
                 average_scales([part[i : i + step] for part in maps], scales, side) for i in range(0, persons, step)
             )
             found = [decode(part, self.reading.decoding, sigma=sigma) for part in averaged]
-            xy, peak = (torch.cat(parts) for parts in zip(*found, strict=True))
+        xy, peak = (np.concatenate([to_numpy(part) for part in parts]) for parts in zip(*found, strict=True))
         xy = (xy + 0.5) * (self.input_size / side) - 0.5  # heatmap px to crop px
-        points, scores = (part.cpu().numpy().astype(np.float64) for part in (xy, self.reading.scores(peak)))
-        return points, scores
+        return xy.astype(np.float64), self.reading.scores(peak).astype(np.float64)
 
     def _regressed(self, shown: NDArray[np.uint8]) -> tuple[Floats, Floats]:
         """The same of a network whose answer is the mean; averaged where heatmaps would be."""
-        assert isinstance(self.backend, TorchBackend)
+        backend = cast("TorchBackend", self.backend)
         scales, reference = self.inference.scales, max(self.inference.scales)
         means, sure = [], []
         for part, scale in zip(shown, scales, strict=True):
-            mean, deviation = self.backend.moments(part)
+            mean, deviation = backend.moments(part)
             if self.inference.flip:
-                moments = self.backend.moments(part[:, :, ::-1])
+                moments = backend.moments(part[:, :, ::-1])
                 mirrored, spread = unmirror_moments(*moments, self.skeleton.flip_index)
                 mean, deviation = (mean + mirrored) / 2, (deviation + spread) / 2
             means.append(mean * (scale / reference))
             sure.append(1 - deviation.mean(-1))
-        xy = (torch.stack(means).mean(0).double().cpu().numpy() + 0.5) * self.input_size - 0.5
-        return xy, self.reading.scores(torch.stack(sure).mean(0)).double().cpu().numpy()
+        xy = (np.mean(means, 0) + 0.5) * self.input_size - 0.5
+        return xy, self.reading.scores(np.mean(sure, 0))
 
-    def heatmaps(self, images: NDArray[np.uint8]) -> Tensor:
+    def heatmaps(self, images: NDArray[np.uint8]) -> "NDArray[np.float32] | Tensor":
         """Heatmaps ``(B, K, h, w)`` float32 of crops ``(B, S, S, 3)`` uint8 RGB, mirrored ones averaged in if set."""
         if not self.inference.flip:
             return self.backend.heatmaps(images)
-        plain, mirrored = self.backend.heatmaps(np.concatenate([images, images[:, :, ::-1]])).chunk(2)
-        return (plain + unmirror(mirrored, self.skeleton.flip_index)) / 2
+        both: Any = self.backend.heatmaps(np.concatenate([images, images[:, :, ::-1]]))
+        mean: NDArray[np.float32] = (both[: len(images)] + unmirror(both[len(images) :], self.skeleton.flip_index)) / 2
+        return mean
+
+
+def _in_torch(network: Any, device: "str | torch.device | None") -> "TorchBackend":
+    from .torch_backend import TorchBackend  # only here, so that others need not wait for PyTorch
+
+    return TorchBackend(network, device)
 
 
 def _poses_of(answers: Generator[Answer | Failure]) -> Generator[Poses]:

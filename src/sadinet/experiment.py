@@ -12,8 +12,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from .data.augment import AugmentConfig
 from .errors import ConfigError
 from .heatmaps import Decoding
-from .model.loss import LossConfig
-from .model.network import NetworkConfig
+from .model.config import LossConfig, NetworkConfig
 from .skeleton import LSP, MPII, Skeleton
 
 T = TypeVar("T")

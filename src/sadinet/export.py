@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from . import __version__
-from .backend import OnnxBackend, TorchBackend
+from .backend import OnnxBackend
 from .data.splits import read_split
 from .errors import CheckpointError, ConfigError
 from .experiment import to_dict
 from .files import replacing
 from .geometry import BOX_MARGIN, image_to_crop, resample
 from .graph import OPSET, Precision, build
-from .heatmaps import decode
+from .heatmaps import decode, to_numpy
 from .images import warp
 from .model.network import SadiNet
 from .quantize import CALIBRATION, Calibration, quantized
 from .reading import FORMAT, Reading
+from .torch_backend import TorchBackend
 
 LIMITS: Mapping[Precision, tuple[float, float]] = {
     "float32": (1e-4, 0.01),
@@ -131,14 +131,14 @@ def compare(network: SadiNet, reading: Reading, model: bytes, crops: NDArray[np.
     """How the exported ``model`` and ``network`` agree on ``crops`` ``(N, S, S, 3)``, shown in several batches."""
     theirs, ours = OnnxBackend(model), TorchBackend(deepcopy(network), "cpu")
     parts = [part for part in np.split(crops, [1, 1 + (len(crops) - 1) // 3]) if len(part)]
-    answers = [torch.cat([backend.heatmaps(part) for part in parts]) for backend in (theirs, ours)]
+    answers = [np.concatenate([to_numpy(backend.heatmaps(part)) for part in parts]) for backend in (theirs, ours)]
     (xy, _), (expected, peak) = (decode(a, reading.decoding, sigma=reading.sigma) for a in answers)
-    distances = (xy - expected).norm(dim=-1)[peak >= FOUND] * reading.stride
+    distances = np.linalg.norm(xy - expected, axis=-1)[peak >= FOUND] * reading.stride
     return Agreement(
         crops=len(crops),
-        heatmaps=float((answers[0] - answers[1]).abs().max()),
+        heatmaps=float(np.abs(answers[0] - answers[1]).max()),
         keypoints=float(distances.max()) if len(distances) else 0.0,
-        median=float(distances.median()) if len(distances) else 0.0,
+        median=float(np.median(distances)) if len(distances) else 0.0,
         compared=len(distances),
     )
 

@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import FORMAT, load_tensors, save_checkpoint, save_tensors
+from .checkpoint import load_tensors, save_checkpoint, save_tensors
 from .distributed import World
 from .errors import CheckpointError, ConfigError, TrainingError
 from .experiment import Experiment, from_json, to_json
 from .files import replacing
 from .learner import Learner
+from .stored import FORMAT
 
 BEST, STATE, LOG, EXPERIMENT = "best.safetensors", "state.safetensors", "log.jsonl", "experiment.json"
 """What a training writes into its folder."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from .geometry import Crop, Floats
@@ -58,7 +57,7 @@ class Answer:
 
 def as_score(reading: Reading, peak: float) -> float:
     """The score that a network gives a keypoint whose heatmap is so high; where scores are calibrated they differ."""
-    return max(float(reading.scores(torch.tensor([peak]))[0]), 1e-6)
+    return max(float(reading.scores(np.array([peak]))[0]), 1e-6)
 
 
 class Follower:

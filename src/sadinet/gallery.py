@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -19,6 +18,7 @@ from .estimator import Estimator
 from .evaluate import predict_persons, protocol_of
 from .files import replacing
 from .geometry import Floats, apply, bounding_box, image_to_crop
+from .heatmaps import average_scales, to_numpy
 from .images import Pixels, warp, write_image
 from .poses import Poses
 from .report import person_errors
@@ -192,8 +192,8 @@ def draw_heatmaps(person: Person, answers: Sequence[Answers], *, side: int = 160
     for answer in answers:
         size = answer.estimator.input_size
         crop = warp(image, image_to_crop(person.crop, size), size)[None]
-        maps = answer.estimator.heatmaps(crop).cpu()
-        fine = F.interpolate(maps, size=(side, side), mode="bilinear")[0].clamp(min=0).numpy()
+        maps = to_numpy(answer.estimator.heatmaps(crop))
+        fine = average_scales([maps], (1.0,), side)[0].clip(0)
         single = [_heated(faded, layer, places[[k]]) for k, layer in enumerate(fine)]
         rows.append([labelled, _heated(faded, fine.max(0), places), *single])
     half = (len(titles) + 1) // 2

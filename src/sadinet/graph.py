@@ -1,8 +1,6 @@
 """A network as an ONNX graph, with its weights or without. Making one needs ``sadinet[export]``."""
 
-import hashlib
 import io
-import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -18,12 +16,12 @@ from torch import Tensor, nn
 
 from .backend import require
 from .errors import ConfigError
-from .experiment import to_dict
 from .files import replacing
 from .heatmaps import decode
 from .model.fold import folded
 from .model.network import SadiNet
 from .reading import Reading
+from .stored import graph_name
 
 OPSET = 18
 """ONNX operator set; with IR version 10 it opens in onnxruntime 1.18 and later."""
@@ -116,13 +114,6 @@ def weights_of(network: SadiNet) -> dict[str, NDArray[np.float32]]:
     return {f"network.{name}": values.contiguous().numpy() for name, values in state.items()}
 
 
-def graph_name(network: SadiNet) -> str:
-    """The name of the file with the graph of ``network``: it tells all that decides the graph besides the weights."""
-    config = network.config
-    shape = json.dumps([config.keypoints, config.input_size, to_dict(config.backbone)])
-    return f"graph-{hashlib.sha256(shape.encode()).hexdigest()[:12]}.onnx"
-
-
 def write_graph(network: SadiNet, reading: Reading, folder: Path) -> Path:
     """Writes the graph without its weights: small, and good for every network of this shape (`weights_of` fills it)."""
     onnx = require("onnx", "export")
@@ -139,7 +130,7 @@ def write_graph(network: SadiNet, reading: Reading, folder: Path) -> Path:
             tensor.ClearField("raw_data")
             tensor.data_location = onnx.TensorProto.EXTERNAL
             tensor.external_data.add(key="location", value="the checkpoint")
-    path = folder / graph_name(network)
+    path = folder / graph_name(network.config)
     with replacing(path) as file:
         file.write_bytes(model.SerializeToString())
     return path

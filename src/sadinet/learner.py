@@ -16,8 +16,9 @@ from .distributed import World
 from .errors import ConfigError
 from .experiment import Experiment, TrainingConfig
 from .geometry import resample
-from .model.loss import LIKELIHOODS, joint_loss, to_units
-from .model.network import STRIDE, Output, SadiNet
+from .model.config import LIKELIHOODS, STRIDE
+from .model.loss import joint_loss, to_units
+from .model.network import Output, SadiNet
 
 
 def learning_rate(config: TrainingConfig, epoch: float) -> float:

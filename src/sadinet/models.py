@@ -1,21 +1,23 @@
 """Weights by name: those that come with the package, and files."""
 
+import ctypes
 import hashlib
+import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from .backend import Backend, Engine, OnnxBackend, OpenVinoBackend, TorchBackend, find_device, is_installed
-from .checkpoint import load_checkpoint
+from .backend import Backend, Engine, OnnxBackend, OpenVinoBackend, is_installed
 from .errors import CheckpointError, ConfigError
 from .estimator import SIX_SCALES, Estimator, Inference
-from .graph import graph_name, weights_of
-from .model.fold import folded
-from .model.network import SadiNet
 from .reading import Reading
+from .stored import Origin, graph_name, graph_weights, read_origin
+
+if TYPE_CHECKING:
+    import torch
 
 _WEIGHTS = Path(str(resources.files("sadinet"))) / "weights"
 DEFAULT = "lsp-t"
@@ -75,7 +77,7 @@ def weights_file(weights: str | Path) -> Path:
 def load(
     weights: str | Path = DEFAULT,
     *,
-    device: str | torch.device | None = None,
+    device: "str | torch.device | None" = None,
     flip: bool = True,
     six_scales: bool = False,
     batch_size: int = 16,
@@ -96,39 +98,63 @@ def load(
         CheckpointError: If the weights are missing or damaged.
         ConfigError: If the backend is not installed or cannot run these weights, or there is no such device.
     """
-    path = weights_file(weights)
+    path, device = weights_file(weights), None if device is None else str(device)
     inference = Inference(flip=flip, scales=SIX_SCALES if six_scales else (1.0,), batch_size=batch_size)
     if path.suffix == ".onnx":
         exported = _exported(path, backend, device)
         return Estimator(exported, Reading.from_facts(exported.facts, str(path)), inference=inference)
-    checkpoint = load_checkpoint(path)
-    running = _running(checkpoint.network, path, backend, device)
-    return Estimator(running, Reading.of(checkpoint.experiment, checkpoint.calibration), inference=inference)
+    origin = read_origin(path)
+    running = _running(origin, path, backend, device)
+    return Estimator(running, Reading.of(origin.experiment, origin.calibration), inference=inference)
 
 
-def _exported(path: Path, engine: Engine | None, device: str | torch.device | None) -> OnnxBackend | OpenVinoBackend:
+def _exported(path: Path, engine: Engine | None, device: str | None) -> OnnxBackend | OpenVinoBackend:
     if engine == "torch":
         raise ConfigError(f"{path}: torch cannot run an exported network; name the checkpoint it came from")
     if engine == "openvino":
-        if device is not None and torch.device(device).type != "cpu":
+        if device is not None and device.partition(":")[0] != "cpu":
             raise ConfigError(f"device '{device}' cannot be used by openvino here; give cpu, or leave it out")
         return OpenVinoBackend(path)
     return OnnxBackend(path, device=device)
 
 
-def _running(network: SadiNet, path: Path, engine: Engine | None, device: str | torch.device | None) -> Backend:
+def _running(origin: Origin, path: Path, engine: Engine | None, device: str | None) -> Backend:
     """A checkpoint's network, in onnxruntime where that is wanted or faster, which is on a CPU."""
-    graph = _WEIGHTS / graph_name(network)
-    place = find_device(device)
-    if network.config.answer == "mean":
+    config = origin.experiment.network
+    graph = _WEIGHTS / graph_name(config)
+    if config.answer == "mean":
         if engine not in (None, "torch"):
             raise ConfigError(f"{path}: answers with its mean, which {engine} cannot run; leave the backend out")
-        return TorchBackend(network, place)
+        return _in_torch(path, device)
     if engine is None:
-        fast = place.type == "cpu" and graph.is_file() and is_installed("onnxruntime")
-        engine = "onnxruntime" if fast else "torch"
+        on_cpu = device == "cpu" or (device is None and not _may_have_gpu())
+        engine = "onnxruntime" if on_cpu and graph.is_file() and is_installed("onnxruntime") else "torch"
     if engine == "torch":
-        return TorchBackend(folded(network), place)
+        return _in_torch(path, device)
     if engine == "openvino" or not graph.is_file():
         raise ConfigError(f"{path}: {engine} runs it once it is exported: sadinet export {path} {path.stem}.onnx")
-    return OnnxBackend(graph, weights=weights_of(network), device=place)
+    return OnnxBackend(graph, weights=graph_weights(path), device=device)
+
+
+def _in_torch(path: Path, device: str | None) -> Backend:
+    from .checkpoint import load_checkpoint  # only here, so that onnxruntime need not wait for PyTorch
+    from .model.fold import folded
+    from .torch_backend import TorchBackend
+
+    network = load_checkpoint(path).network
+    return TorchBackend(folded(network) if network.config.answer == "heatmaps" else network, device)
+
+
+@cache
+def _may_have_gpu() -> bool:
+    """Whether PyTorch can have a GPU, as far as can be told without loading it, which takes a second."""
+    build = version("torch")
+    if sys.platform == "darwin" or "+cpu" in build:
+        return False
+    if "+rocm" in build:
+        return True
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")  # comes with the driver
+    except OSError:
+        return False
+    return True

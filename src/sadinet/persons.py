@@ -11,7 +11,6 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import linear_sum_assignment
 
 from .boxes import boxes_of
 from .detect import Detector, find_detector
@@ -19,6 +18,7 @@ from .errors import DataError
 from .geometry import BOX_MARGIN, DETECTED_MARGIN, Crop, Floats, checked_boxes, overlap, whole_image
 from .sources import Failure, Frame
 from .timing import Clock
+from .track import best_pairs
 
 DETECT_EVERY = 5
 """Of how many frames of a video one goes through the detector, unless the caller says otherwise."""
@@ -186,7 +186,7 @@ def boxes_between(start: Place, end: Place, frame: Frame) -> Floats:
     begin, stop, now = (float(f.time or 0.0) for f in (start.frame, end.frame, frame))
     share = (now - begin) / (stop - begin) if stop > begin else 0.0
     alike = overlap(_squares(start.boxes), _squares(end.boxes))  # a runner leaves a box within a few frames
-    pairs = [(a, b) for a, b in zip(*linear_sum_assignment(alike, maximize=True), strict=True) if alike[a, b] > _SAME]
+    pairs = best_pairs(alike, _SAME)
     boxes = [(1 - share) * start.boxes[a] + share * end.boxes[b] for a, b in pairs]
     near, matched = (start, {a for a, _ in pairs}) if share < 0.5 else (end, {b for _, b in pairs})
     boxes += [box for i, box in enumerate(near.boxes) if i not in matched]

@@ -3,15 +3,13 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
-
-from torch import Tensor
+from typing import Any, Literal
 
 from .calibration import Calibration
 from .errors import CheckpointError, ConfigError, DataError
 from .experiment import Experiment, from_dict
-from .heatmaps import Decoding
-from .model.network import STRIDE
+from .heatmaps import Array, Decoding, like
+from .model.config import STRIDE
 from .skeleton import Skeleton
 
 FORMAT = "sadinet-onnx-1"
@@ -63,14 +61,16 @@ class Reading:
             answer=experiment.network.answer,
         )
 
-    def scores(self, peaks: Tensor) -> Tensor:
+    def scores(self, peaks: Array) -> Array:
         """Scores in [0, 1] of peaks of any height, of the same shape."""
+        values: Any = peaks
         if self.calibration is not None:  # as `Calibration` itself, in operations that a graph can hold
-            known, scores = peaks.new_tensor(self.calibration.peak), peaks.new_tensor(self.calibration.probability)
+            known, scores = (like(knots, values) for knots in (self.calibration.peak, self.calibration.probability))
             low, high = known[:-1], known[1:]
-            risen = (peaks[..., None].clamp(low, high) - low) * ((scores[1:] - scores[:-1]) / (high - low))
-            peaks = scores[0] + risen.sum(-1)
-        return peaks.clamp(0, 1)
+            risen = (values[..., None].clip(low, high) - low) * ((scores[1:] - scores[:-1]) / (high - low))
+            values = scores[0] + risen.sum(-1)
+        clipped: Array = values.clip(0, 1)
+        return clipped
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, str], source: str) -> "Reading":

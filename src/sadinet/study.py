@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from . import __version__
-from .backend import find_device
 from .data.splits import Split, read_split
 from .errors import CheckpointError, ConfigError, Diverged
 from .evaluate import evaluate_split
@@ -25,6 +24,7 @@ from .models import load
 from .report import Report
 from .skeleton import MPII
 from .studies import Row, Study, experiment_of
+from .torch_backend import find_device
 from .train import Machine, train
 
 RESULT, RESULTS = "result.json", "results.jsonl"

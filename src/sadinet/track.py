@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linear_sum_assignment
 
 from .errors import ConfigError, DataError
 from .geometry import Floats, bounding_box, overlap
@@ -100,12 +99,11 @@ class Tracker:
         self._tracks = [track for track in self._tracks if now - track.time <= self.max_lost + 1e-9]
         alike = self._similarity(places, points, scores, now)
         ids = np.full(len(places), -1, dtype=np.int64)
-        for row, person in zip(*linear_sum_assignment(alike, maximize=True), strict=True):
-            if alike[row, person] > 0:
-                track = self._tracks[row]
-                _follow(track, places[person], points[person], scores[person], now)
-                ids[person] = track.id
-        for person in np.flatnonzero(ids < 0):
+        for row, person in best_pairs(alike, 0):
+            track = self._tracks[row]
+            _follow(track, places[person], points[person], scores[person], now)
+            ids[person] = track.id
+        for person in np.flatnonzero(ids < 0).tolist():
             ids[person] = self._next
             self._tracks.append(_Track(self._next, points[person], scores[person], places[person], now))
             self._next += 1
@@ -167,6 +165,14 @@ def pose_similarity(
     total = weight.sum(-1)
     found = (weight * np.nan_to_num(near)).sum(-1) / np.where(total > 0, total, 1.0)
     return np.where(total > 0, found, np.nan)
+
+
+def best_pairs(alike: Floats, least: float) -> list[tuple[int, int]]:
+    """Rows and columns of ``alike`` ``(P, Q)``, paired for the greatest sum; without pairs of ``least`` or less."""
+    from scipy.optimize import linear_sum_assignment  # takes a quarter of a second to import
+
+    rows, columns = linear_sum_assignment(alike, maximize=True)
+    return [(a, b) for a, b in zip(rows.tolist(), columns.tolist(), strict=True) if alike[a, b] > least]
 
 
 def follow_boxes(

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from .backend import find_device
 from .checkpoint import fitting_weights
 from .curves import draw_curves, draw_panel
 from .data.augment import upper_body
@@ -30,6 +29,7 @@ from .evaluate import evaluate_split
 from .experiment import Experiment
 from .folder import Folder, Progress, read_log
 from .learner import Learner
+from .torch_backend import find_device
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from torch import Tensor
 from sadinet.data.dataset import Batch, PersonDataset
 from sadinet.data.toy import read_toy, write_toy
 from sadinet.heatmaps import decode
-from sadinet.model.dlm import DistributionConfig
-from sadinet.model.loss import LossConfig, joint_loss
-from sadinet.model.network import STRIDE, BackboneConfig, FusionConfig, NetworkConfig, SadiNet
+from sadinet.model.config import STRIDE, BackboneConfig, DistributionConfig, FusionConfig, LossConfig, NetworkConfig
+from sadinet.model.loss import joint_loss
+from sadinet.model.network import SadiNet
 from sadinet.skeleton import LSP
 
 SIZE = 96

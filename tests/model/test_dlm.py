@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sadinet.heatmaps import gaussian_targets
-from sadinet.model.dlm import Distribution, DistributionConfig, DistributionKind, DistributionLearning, Normalization
+from sadinet.model.config import DistributionConfig, DistributionKind, Normalization
+from sadinet.model.dlm import Distribution, DistributionLearning
+from sadinet.model.targets import gaussian_targets
 
 from ..reference import dlm as slow
 from ..reference import loss as slow_loss

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from sadinet.model.classic import ClassicHourglass
-from sadinet.model.network import BackboneConfig, NetworkConfig, SadiNet
+from sadinet.model.config import BackboneConfig, NetworkConfig
+from sadinet.model.network import SadiNet
 
 
 def backbone(keypoints: int = 3, **choices: Any) -> nn.Module:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from sadinet.errors import ConfigError
-from sadinet.heatmaps import gaussian_targets, target_weights
+from sadinet.model.config import DistributionTarget, LossConfig
 from sadinet.model.dlm import Distribution
-from sadinet.model.loss import DistributionTarget, LossConfig, from_units, heatmap_losses, joint_loss, to_units
+from sadinet.model.loss import from_units, heatmap_losses, joint_loss, to_units
 from sadinet.model.network import Output
+from sadinet.model.targets import gaussian_targets, target_weights
 
 from ..reference import loss as slow
 

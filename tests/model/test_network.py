@@ -14,9 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sadinet.errors import ConfigError
 from sadinet.experiment import VARIANTS, override, preset
-from sadinet.model.dlm import DistributionConfig
+from sadinet.model.config import BackboneConfig, DistributionConfig, FusionConfig, NetworkConfig
 from sadinet.model.loss import joint_loss, to_units
-from sadinet.model.network import BackboneConfig, FusionConfig, NetworkConfig, SadiNet
+from sadinet.model.network import SadiNet
 
 BASIC = BackboneConfig(block="basic")
 CLASSIC = BackboneConfig(kind="classic", channels=(256,), blocks=(1,), stacks=8)

@@ -7,58 +7,13 @@ Source: paper Sec. III-D, Eq. 4-5; what the paper leaves open: decision 005.
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .config import DistributionConfig
 from .flow import RealNVP, standard_normal_log_density
-
-DistributionKind = Literal["product", "flow", "mix", "smooth", "gauss"]
-Normalization = Literal["mass", "canonical", "gridmax", "density"]
-Evaluation = Literal["table", "exact"]
-
-
-@dataclass(frozen=True)
-class DistributionConfig:
-    """Choices of the distribution learning module.
-
-    Attributes:
-        kind: The density of the residual ``(x - mean) / deviation``, up to a constant: ``"product"`` of the standard
-            normal and the flow's density (RLE's residual form), the ``"flow"`` alone, the ``"mix"`` (mean) of both,
-            ``"smooth"``: the flow's density convolved with the standard normal, ``"gauss"``: no flow (control).
-        normalization: Height of the learnable heatmap: ``"mass"``: volume of the target Gaussian; ``"canonical"``:
-            peak of the density 1; ``"gridmax"``: highest pixel 1; ``"density"``: volume 1.
-        standardize: Shift and scale the density so that mean and deviation are the distribution's own.
-        reweight: Multiply the backbone's heatmap by the density instead of replacing it.
-        evaluation: The flow at every pixel (``"exact"``, slow) or from a table on a canonical grid; ``"smooth"``
-            densities always come from the table.
-        table_size: Points per side of that grid.
-        padding: Evaluate on a canvas enlarged by this share of the side on each side.
-        normalize_features: Divide the vector by its length in the layer of the mean (RLE's normalised linear layer).
-        sigma_min: Smallest deviation [u].
-        sigma_max: Largest deviation [u].
-        sigma_init: Deviation at the start of training [u].
-        flow_layers: Couplings of the flow.
-        flow_hidden: Width of their functions.
-        flow_per_keypoint: One flow per keypoint instead of one for all.
-    """
-
-    kind: DistributionKind = "product"
-    normalization: Normalization = "mass"
-    standardize: bool = True
-    reweight: bool = False
-    evaluation: Evaluation = "table"
-    table_size: int = 129
-    padding: float = 0.0
-    normalize_features: bool = False
-    sigma_min: float = 0.5 / 64
-    sigma_max: float = 1.0
-    sigma_init: float = 0.125
-    flow_layers: int = 6
-    flow_hidden: int = 64
-    flow_per_keypoint: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,58 +1,13 @@
 """The joint loss (paper Sec. III-E, Eq. 6-8) and the alternatives of its Table V."""
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ConfigError
-from ..heatmaps import TargetKind, gaussian_targets, target_weights
+from .config import LIKELIHOODS, LossConfig
 from .network import Output
-
-LossKind = Literal["mse", "mse+mse", "mse+rle", "mse+nll", "rle"]
-LIKELIHOODS: tuple[LossKind, ...] = ("mse+rle", "mse+nll", "rle")
-"""The kinds for which the network must be told the keypoints."""
-DistributionTarget = Literal["truth", "predicted", "predicted-detached", "both"]
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """Choices of the loss.
-
-    Attributes:
-        kind: ``"mse"``: the backbone's heatmaps only (Eq. 6); ``"mse+mse"``: the learnable heatmaps too (Eq. 8);
-            ``"mse+rle"`` and ``"mse+nll"``: the negative log-likelihood of Eq. 4 with and without the standard normal;
-            ``"rle"``: that of Eq. 4 alone, without heatmaps, for networks whose answer is the mean.
-        sigma: Spread of the target Gaussians [heatmap px].
-        target: How they are drawn; see `gaussian_targets`.
-        alpha: Weight of the second term.
-        convex: Weigh the first term by ``1 - alpha``.
-        distribution_target: What the learnable heatmaps are compared with: the target, the backbone's heatmaps (with
-            or without gradient into them), or the mean of target and heatmaps' losses.
-        coordinate_weight: Weight of a smooth L1 loss between mean and keypoint; not in the paper.
-        hard_keypoints: Only this many keypoints of each person count in the heatmap loss, those with the largest
-            (online hard keypoint mining, Chen et al., CVPR 2018); 0: all. Not in the paper.
-        trim: Share of a batch's keypoints left out of the heatmap loss, those with the largest: wrong labels are
-            among them. Not in the paper.
-    """
-
-    kind: LossKind = "mse+mse"
-    sigma: float = 2.0
-    target: TargetKind = "rounded"
-    alpha: float = 1.0
-    convex: bool = False
-    distribution_target: DistributionTarget = "truth"
-    coordinate_weight: float = 0.0
-    hard_keypoints: int = 0
-    trim: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.hard_keypoints < 0 or not 0 <= self.trim < 1:
-            raise ConfigError("loss: hard_keypoints >= 0 and 0 <= trim < 1 must hold")
-        if self.sigma <= 0 or self.alpha < 0 or self.coordinate_weight < 0 or (self.convex and self.alpha > 1):
-            raise ConfigError("loss: sigma > 0, alpha >= 0 (<= 1 if convex) and coordinate_weight >= 0 must hold")
+from .targets import gaussian_targets, target_weights
 
 
 def heatmap_losses(heatmaps: Tensor, target: Tensor) -> Tensor:

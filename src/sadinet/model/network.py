@@ -1,7 +1,6 @@
 """SADI-Net: hourglass, spatial fusion and distribution learning in one network (paper Fig. 2)."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -9,163 +8,15 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from .blocks import BasicBlock, Unit
 from .classic import ClassicHourglass
-from .dlm import Distribution, DistributionConfig, DistributionLearning
+from .config import BackboneConfig, NetworkConfig
+from .dlm import Distribution, DistributionLearning
 from .hourglass import BackboneOutput, Hourglass
 from .hrnet import HRNet
-from .rfm import GatePlace, Merge, ReceptiveFortifiedUnit
-from .sfm import ClassificationHead, GlobalAttention, GlobalKind, LocalKind, PooledHead, Upsampling
+from .rfm import ReceptiveFortifiedUnit
+from .sfm import ClassificationHead, GlobalAttention, PooledHead
 from .simple import SimpleBaseline
 
-STRIDE = 4  # input pixels per heatmap pixel
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class BackboneConfig:
-    """Choices of the hourglass, or of the network that stands in its place for comparison (decision 022).
-
-    Attributes:
-        kind: ``"pyramid"``: the paper's hourglass, more channels at coarser levels; ``"classic"``: constant width
-            (Newell); ``"hrnet"``: HRNet; ``"simple"``: a residual network with transposed convolutions.
-        block: ``"rfm"``, or ``"basic"`` for the paper's baseline; other kinds than ``"pyramid"`` have their own.
-        channels: Channels per level, finest first; five levels go one halving deeper. ``"classic"``: the first only;
-            ``"simple"``: those inside of the bottlenecks.
-        blocks: Units per level; ``"classic"``: the first only; ``"hrnet"``: modules per stage.
-        features: Channels in front of the heatmaps; ``"hrnet"``: of its first stage.
-        stacks: Hourglasses in a row.
-        stem: ``"7x7"`` or ``"3x3"`` (two convolutions); other kinds than ``"pyramid"`` have their own.
-        dilation: Rate of the RFM's dilated convolution, one for all or one per level, finest first; 0: no such branch.
-        merge: How the RFM's branches meet.
-        gate: Place of the RFM's squeeze-excite.
-        gate_reduction: Channels per hidden unit of it.
-        taps: The side of the hourglass that feeds the spatial fusion module.
-    """
-
-    kind: Literal["pyramid", "classic", "hrnet", "simple"] = "pyramid"
-    block: Literal["rfm", "basic"] = "rfm"
-    channels: tuple[int, ...] = (64, 128, 256, 512)
-    blocks: tuple[int, ...] = (2, 2, 2, 4)
-    features: int = 256
-    stacks: int = 1
-    stem: Literal["7x7", "3x3"] = "7x7"
-    dilation: tuple[int, ...] = (2,)
-    merge: Merge = "sum"
-    gate: GatePlace = "pre_add"
-    gate_reduction: int = 16
-    taps: Literal["decoder", "encoder"] = "decoder"
-
-
-@dataclass(frozen=True)
-class FusionConfig:
-    """Choices of the spatial fusion module.
-
-    Attributes:
-        attention: Global attention over the resolutions; see `GlobalAttention`.
-        residual: Add the taps to its outputs.
-        upsampling: How coarse taps reach the finest resolution.
-        features: Channels in which the taps are compared.
-        local: Axis of the local attention; see `LocalAttention`.
-        local_rescale: Keep the mean local weight at 1.
-        head: ``"hrnet"``: the classification head; ``"pooled"``: means of the maps (control).
-        widths: Channels of the four levels of the head.
-        outputs: Length of the vector.
-        detach: Stop the gradient at the taps: fusion and distribution then cannot help the backbone (control).
-    """
-
-    attention: GlobalKind = "sum"
-    residual: bool = False
-    upsampling: Upsampling = "nearest"
-    features: int = 256
-    local: LocalKind = "col"
-    local_rescale: bool = True
-    head: Literal["hrnet", "pooled"] = "hrnet"
-    widths: tuple[int, ...] = (128, 256, 512, 1024)
-    outputs: int = 2048
-    detach: bool = False
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """Everything that decides the network's shape.
-
-    Attributes:
-        keypoints: K.
-        input_size: Side of the square input it is trained for [px].
-        backbone: The hourglass.
-        learn_distribution: Have the training-only parts, spatial fusion and distribution learning.
-        fusion: The spatial fusion module.
-        distribution: The distribution learning module.
-        answer: What the prediction is: the backbone's ``"heatmaps"``, or the distribution's ``"mean"`` (regression, as
-            in RLE; decision 022), for which spatial fusion and distribution learning are no training-only parts.
-    """
-
-    keypoints: int = 16
-    input_size: int = 256
-    backbone: BackboneConfig = field(default_factory=BackboneConfig)
-    learn_distribution: bool = True
-    fusion: FusionConfig = field(default_factory=FusionConfig)
-    distribution: DistributionConfig = field(default_factory=DistributionConfig)
-    answer: Literal["heatmaps", "mean"] = "heatmaps"
-
-    @property
-    def size_multiple(self) -> int:
-        """Input sides must be a multiple of this [px]."""
-        depth = 4 if self.backbone.kind == "classic" else len(self.backbone.channels) - 1
-        return STRIDE << depth
-
-    def __post_init__(self) -> None:
-        backbone, fusion, distribution = self.backbone, self.fusion, self.distribution
-        levels = len(backbone.channels)
-        for name, least, values in (
-            ("keypoints", 1, (self.keypoints,)),
-            ("backbone.channels", 4 if backbone.kind == "classic" else 1, backbone.channels),
-            ("backbone.blocks", 1, backbone.blocks),
-            ("backbone.features", 1, (backbone.features,)),
-            ("backbone.stacks", 1, (backbone.stacks,)),
-            ("backbone.gate_reduction", 1, (backbone.gate_reduction,)),
-            ("fusion.features", 1, (fusion.features,)),
-            ("fusion.widths", 4, fusion.widths),
-            ("fusion.outputs", 1, (fusion.outputs,)),
-            ("distribution.table_size", 3, (distribution.table_size,)),
-            ("distribution.flow_layers", 1, (distribution.flow_layers,)),
-            ("distribution.flow_hidden", 1, (distribution.flow_hidden,)),
-        ):
-            if not values or min(values) < least:
-                shown = values if len(values) != 1 else values[0]
-                raise ConfigError(f"{name}={shown}: give numbers of at least {least}")
-        if len(fusion.widths) != 4:
-            raise ConfigError(f"fusion.widths={fusion.widths}: give 4 numbers, one per resolution")
-        if distribution.padding < 0:
-            raise ConfigError(f"distribution.padding={distribution.padding}: give a share of the side, 0 or more")
-        if backbone.kind == "pyramid":
-            if levels not in (4, 5):
-                raise ConfigError(f"backbone.channels={backbone.channels}: give 4 levels, or 5 for one halving more")
-            if len(backbone.blocks) != levels:
-                raise ConfigError(f"backbone.blocks={backbone.blocks}: give {levels} numbers, one per level")
-            if len(backbone.dilation) not in (1, levels) or min(backbone.dilation) < 0:
-                raise ConfigError(f"backbone.dilation={backbone.dilation}: give one rate, or {levels}, 0 for none")
-        if backbone.kind in ("hrnet", "simple"):
-            if levels != 4 or len(backbone.blocks) != 4:
-                raise ConfigError(
-                    f"backbone.kind={backbone.kind}: give 4 numbers for channels and blocks, one per stage"
-                )
-            if backbone.stacks != 1:
-                raise ConfigError(f"backbone.kind={backbone.kind} cannot be stacked: give backbone.stacks=1")
-        if backbone.kind == "hrnet" and (backbone.taps == "encoder" or backbone.features < 4):
-            raise ConfigError(
-                "backbone.kind=hrnet needs features >= 4, and has no way down: give backbone.taps=decoder"
-            )
-        if self.input_size < 1 or self.input_size % self.size_multiple:
-            raise ConfigError(
-                f"input_size={self.input_size}: give a positive multiple of {self.size_multiple}, "
-                f"by which {'this hourglass' if backbone.kind in ('pyramid', 'classic') else 'this network'} halves"
-            )
-        if self.answer == "mean" and not self.learn_distribution:
-            raise ConfigError("answer=mean is regressed by the distribution: it needs learn_distribution=true")
-        if distribution.padding and distribution.reweight:
-            raise ConfigError("distribution.reweight multiplies the backbone's heatmap, which has no padding: drop one")
-        if not 0 < distribution.sigma_min < distribution.sigma_init < distribution.sigma_max:
-            raise ConfigError("distribution: sigma_min < sigma_init < sigma_max must hold, all positive")
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,10 @@
 """The receptive fortified module: a basic block, a dilated convolution beside it, and a squeeze-excite gate."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
 from .blocks import SqueezeExcite, conv_norm, conv_norm_relu, shortcut
-
-Merge = Literal["sum", "concat"]
-GatePlace = Literal["pre_add", "post_add", "none"]
+from .config import GatePlace, Merge
 
 
 class ReceptiveFortifiedUnit(nn.Module):

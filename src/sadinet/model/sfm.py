@@ -2,17 +2,13 @@
 
 import math
 from itertools import pairwise
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import Bottleneck, conv_norm_relu
-
-GlobalKind = Literal["sum", "level", "none"]
-LocalKind = Literal["col", "row", "hw", "chan", "none"]
-Upsampling = Literal["nearest", "bilinear"]
+from .config import GlobalKind, LocalKind, Upsampling
 
 
 class GlobalAttention(nn.Module):
