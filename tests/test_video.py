@@ -1,5 +1,7 @@
 """Videos: frames upright and at their times, damage left out; drawn copies with the same times and the same sound."""
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,18 @@ class TestReading:
         np.testing.assert_allclose(times, np.arange(6) / 20, atol=1e-9)
         assert np.abs(pictures[3].astype(int) - corner()[3]).max() < 60  # at the border of colours
         assert np.abs(pictures[3].astype(int) - corner()[3]).mean() < 4
+
+    def test_frames_do_not_wait_for_the_garbage_collector(self, tmp_path):
+        path = write_video(tmp_path / "x.mp4", corner(20))
+        gc.collect()
+        gc.disable()
+        try:
+            with VideoReader(path) as video:
+                for number, _ in enumerate(video):
+                    alive = sum(type(thing).__name__ == "VideoFrame" for thing in gc.get_objects())
+                    assert alive <= 4, number  # the first, this one, and what the decoder has ready
+        finally:
+            gc.enable()
 
     @pytest.mark.parametrize(
         ("turn", "place"), [(0, "upper left"), (90, "lower left"), (-90, "upper right"), (180, "lower right")]

@@ -108,15 +108,16 @@ class VideoReader:
             ImageError: Not a single frame can be read.
         """
         last: float | None = None
+        matrix: NDArray[np.int32] | None = None
         step = float(1 / self.rate)
         for frame in self._decoded():
             time = frame.time
             if time is None or (last is not None and time <= last):  # a stamp that is missing or runs backwards
                 time = 0.0 if last is None else last + step
             if last is None:
-                self.start = time
+                self.start, matrix = time, _display_matrix(frame)
             last = time
-            yield upright(frame.to_ndarray(format="rgb24"), _display_matrix(frame)), time - self.start
+            yield upright(frame.to_ndarray(format="rgb24"), matrix), time - self.start
         if last is None:
             raise ImageError(f"{self.name}: not one frame of this video can be read")
 
@@ -171,5 +172,6 @@ def upright(pixels: Pixels, matrix: NDArray[np.int32] | None) -> Pixels:
 
 
 def _display_matrix(frame: Any) -> NDArray[np.int32] | None:
+    """Ask one frame only: those that were asked lie in memory until garbage is collected."""
     data = frame.side_data.get("DISPLAYMATRIX")
     return None if data is None else np.frombuffer(bytes(data), np.int32).reshape(3, 3)
