@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CheckpointError, ConfigError
+from .errors import CheckpointError, ConfigError, in_one_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -127,7 +127,7 @@ class OnnxBackend:
         try:
             self.session = ort.InferenceSession(content, options, providers=where)
         except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions share no base below Exception
-            raise CheckpointError(f"{source}: not an ONNX model that can be run ({_reason(error)})") from None
+            raise CheckpointError(f"{source}: not an ONNX model that can be run ({in_one_line(error)})") from None
         self.facts: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
         size = _input_batch(self.session.get_inputs(), self.session.get_outputs(), source)
         self._batch = size if isinstance(size, int) else 0
@@ -166,7 +166,7 @@ class OpenVinoBackend:
                 graph, "CPU", {"INFERENCE_NUM_THREADS": thread_count(), "PERFORMANCE_HINT": "LATENCY"}
             )
         except RuntimeError as error:
-            raise CheckpointError(f"{model}: not an ONNX model that can be run ({_reason(error)})") from None
+            raise CheckpointError(f"{model}: not an ONNX model that can be run ({in_one_line(error)})") from None
         where = ["framework", "sadinet"]  # the metadata of ONNX files
         self.facts = {"sadinet": graph.get_rt_info(where).astype(str)} if graph.has_rt_info(where) else {}
         self._one_at_a_time = Lock()  # a compiled model holds one request
@@ -209,7 +209,3 @@ def _batches(images: NDArray[np.uint8], size: int) -> list[NDArray[np.uint8]]:
 
 def _joined(answers: list[NDArray[np.float32]], count: int) -> NDArray[np.float32]:
     return (answers[0] if len(answers) == 1 else np.concatenate(answers))[:count]
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .backend import require, thread_count
-from .errors import CheckpointError, ConfigError, DataError
+from .errors import CheckpointError, ConfigError, DataError, in_one_line
 from .fetch import KNOWN, cached_file
 from .geometry import Floats, overlap, resample, whole_image
 from .images import Pixels, warp
@@ -133,7 +133,7 @@ class YoloxDetector:
         try:
             answer = self._ask(np.full((height, width, 3), _GREY, np.uint8))
         except Exception as error:  # onnxruntime has its own kinds, which cannot be named without it
-            raise CheckpointError(f"{self.file}: does not run ({_first_line(error)})") from error
+            raise CheckpointError(f"{self.file}: does not run ({in_one_line(error)})") from error
         if answer.ndim != 2 or len(answer) != len(self._cells) or answer.shape[1] < 6:
             raise CheckpointError(
                 f"{self.file}: not a YOLOX detector without its own suppression of overlaps, {wanted} is needed, "
@@ -251,7 +251,7 @@ def _open(file: Path, threads: int) -> Any:
     try:
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has its own kinds
-        raise CheckpointError(f"{file}: not an ONNX file that can be run ({_first_line(error)})") from error
+        raise CheckpointError(f"{file}: not an ONNX file that can be run ({in_one_line(error)})") from error
     given = session.get_inputs()
     if len(given) != 1 or given[0].type != "tensor(float)" or len(given[0].shape) != 4:
         found = ", ".join(f"{i.name} {i.shape} {i.type}" for i in given)
@@ -266,7 +266,3 @@ def _input_size(file: Path, shape: list[Any]) -> tuple[int, int]:
     if channels not in (3, None) or width % STRIDES[-1] or height % STRIDES[-1]:
         raise CheckpointError(f"{file}: not a YOLOX detector, which takes (1, 3, H, W), sides multiples of 32; {shape}")
     return width, height
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__

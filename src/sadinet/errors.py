@@ -11,6 +11,11 @@ SadinetError            the user can mend it; the message says what is wrong, wh
 """
 
 
+def in_one_line(error: Exception) -> str:
+    """What somebody else's error says, for the middle of a message of ours; its name if it says nothing."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 class SadinetError(Exception):
     """A problem the user can mend; the message names the file or value and what to do."""
 

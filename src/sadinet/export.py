@@ -22,7 +22,7 @@ from .graph import OPSET, Precision, build
 from .heatmaps import decode, to_numpy
 from .images import warp
 from .model.network import SadiNet
-from .quantize import CALIBRATION, Calibration, quantized
+from .quantize import RANGE_METHOD, RangeMethod, quantized
 from .reading import FORMAT, Reading
 from .torch_backend import TorchBackend
 
@@ -68,7 +68,7 @@ def export_onnx(
     decoded: bool = False,
     crops: NDArray[np.uint8] | None = None,
     calibration: NDArray[np.uint8] | None = None,
-    method: Calibration = CALIBRATION,
+    method: RangeMethod = RANGE_METHOD,
     weights_sha256: str = "",
 ) -> Agreement:
     """Writes ``path`` and the side-car of the same name with ``.json``, or neither.

@@ -25,7 +25,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from .errors import ImageError
+from .errors import ImageError, in_one_line
 from .geometry import Floats, apply, compose, invert, resample, whole_image
 
 Pixels: TypeAlias = NDArray[np.uint8]
@@ -190,7 +190,7 @@ def _from_stream(stream: BinaryIO, name: str, max_pixels: int) -> Pixels:
     try:
         image = plugin(stream)
     except Exception as error:  # on damaged files decoders raise whatever they stumble over
-        raise ImageError(f"{name}: cannot be decoded, perhaps damaged or cut short ({_reason(error)})") from error
+        raise ImageError(f"{name}: cannot be decoded, perhaps damaged or cut short ({in_one_line(error)})") from error
     return _from_pillow(image, name, max_pixels)
 
 
@@ -221,7 +221,7 @@ def _from_pillow(image: Image.Image, name: str, max_pixels: int) -> Pixels:
     except ImageError:
         raise
     except Exception as error:  # on damaged files decoders raise whatever they stumble over
-        raise ImageError(f"{name}: cannot be decoded, perhaps damaged or cut short ({_reason(error)})") from error
+        raise ImageError(f"{name}: cannot be decoded, perhaps damaged or cut short ({in_one_line(error)})") from error
 
 
 def _load(image: Image.Image) -> None:
@@ -282,7 +282,3 @@ def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
 
 def _describe(array: NDArray[np.generic]) -> str:
     return f"an array {array.shape} of {array.dtype}"
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__

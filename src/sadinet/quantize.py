@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from .backend import require
 
-Calibration = Literal["minmax", "entropy", "percentile"]
-CALIBRATION: Calibration = "minmax"
+RangeMethod = Literal["minmax", "entropy", "percentile"]
+RANGE_METHOD: RangeMethod = "minmax"
 CALIBRATION_CROPS = 128
 """How activations' ranges are learned, and from how many crops (chosen on validation persons: decision 021)."""
 
 
-def quantized(model: Any, crops: NDArray[np.uint8], *, method: Calibration = CALIBRATION) -> Any:
+def quantized(model: Any, crops: NDArray[np.uint8], *, method: RangeMethod = RANGE_METHOD) -> Any:
     """``model`` (an ``onnx.ModelProto``) with int8 weights, per channel, and uint8 activations.
 
     Args:

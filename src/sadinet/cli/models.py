@@ -52,7 +52,7 @@ def _export_onnx(arguments: argparse.Namespace, file: Path) -> int:
     from ..checkpoint import load_checkpoint
     from ..export import export_onnx, real_crops
     from ..graph import OPSET
-    from ..quantize import CALIBRATION, CALIBRATION_CROPS
+    from ..quantize import CALIBRATION_CROPS, RANGE_METHOD
     from ..reading import Reading
 
     if arguments.half and arguments.int8:
@@ -76,7 +76,7 @@ def _export_onnx(arguments: argparse.Namespace, file: Path) -> int:
         decoded=arguments.decode,
         crops=check,
         calibration=calibration,
-        method=arguments.calibration or CALIBRATION,
+        method=arguments.calibration or RANGE_METHOD,
         weights_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
     )
     size = arguments.out.stat().st_size / 1e6

@@ -1,39 +1,8 @@
 """The convolutional units that everything else is made of. All maps are ``(B, C, h, w)``."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
-
-
-def computed(block: nn.Module, x: Tensor) -> Tensor:
-    """``block(x)``."""
-    y: Tensor = block(x)
-    return y
-
-
-def recomputed(block: nn.Module, x: Tensor) -> Tensor:
-    """``block(x)``, whose inner activations are computed again in the backward pass instead of being kept.
-
-    Batch norms update their running statistics the first time only, so that nothing but time and memory changes.
-    """
-    norms = [m for m in block.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-
-    @contextmanager
-    def without_updates() -> Iterator[None]:
-        kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
-        for norm in norms:
-            norm.momentum, norm.num_batches_tracked = 0.0, None
-        try:
-            yield
-        finally:
-            for norm, (momentum, count) in zip(norms, kept, strict=True):
-                norm.momentum, norm.num_batches_tracked = momentum, count
-
-    y: Tensor = checkpoint(block, x, use_reentrant=False, context_fn=lambda: (nullcontext(), without_updates()))
-    return y
 
 
 class Unit(Protocol):

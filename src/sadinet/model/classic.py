@@ -3,8 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import computed, recomputed
-from .hourglass import BackboneOutput
+from .backbone import Backbone, BackboneOutput, Part
 
 
 class PreActivationBottleneck(nn.Module):
@@ -23,7 +22,7 @@ class PreActivationBottleneck(nn.Module):
         return self.body(x) + self.skip(x)  # type: ignore[no-any-return]
 
 
-class ClassicLevel(nn.Module):
+class ClassicLevel(Part):
     """One resolution: a branch that stays, and one that pools, goes deeper and comes back."""
 
     def __init__(self, channels: int, depth: int, blocks: int) -> None:
@@ -34,24 +33,22 @@ class ClassicLevel(nn.Module):
 
         self.beside, self.down, self.up = residuals(), residuals(), residuals()
         self.bottom = depth == 1
-        self.recompute = False
         self.below = residuals() if self.bottom else ClassicLevel(channels, depth - 1, blocks)
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Features of this and the coarser resolutions, finest first: ``(encoder side, decoder side)``."""
-        run = recomputed if self.recompute and self.training else computed
-        beside = run(self.beside, x)
-        down = run(self.down, F.max_pool2d(x, 2))
+        beside = self.run(self.beside, x)
+        down = self.run(self.down, F.max_pool2d(x, 2))
         if self.bottom:
-            bottom = run(self.below, down)
+            bottom = self.run(self.below, down)
             encoded, decoded = [bottom], [bottom]
         else:
             encoded, decoded = self.below(down)
-        y = beside + F.interpolate(run(self.up, decoded[0]), scale_factor=2, mode="nearest")
+        y = beside + F.interpolate(self.run(self.up, decoded[0]), scale_factor=2, mode="nearest")
         return [beside, *encoded], [y, *decoded]
 
 
-class ClassicHourglass(nn.Module):
+class ClassicHourglass(Backbone):
     """Stacked hourglasses of constant width with intermediate heatmaps.
 
     Args:
@@ -93,17 +90,6 @@ class ClassicHourglass(nn.Module):
         between = range(stacks - 1)
         self.merge_features = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in between)
         self.merge_heatmaps = nn.ModuleList(nn.Conv2d(keypoints, channels, 1) for _ in between)
-
-    def initialize_heads(self) -> None:
-        """Near-zero heatmaps to begin with, as most of every target is zero."""
-        for head in self.heads:
-            nn.init.normal_(head.get_parameter("weight"), std=0.001)
-
-    def recompute(self, wanted: bool = True) -> None:
-        """Compute activations again in the backward pass instead of keeping them."""
-        for module in self.modules():
-            if isinstance(module, ClassicLevel):
-                module.recompute = wanted
 
     def forward(self, x: Tensor) -> BackboneOutput:
         x = self.stem(x)

@@ -1,28 +1,14 @@
 """The hourglass backbone: every unit doubles the channels on the way down and halves them on the way up."""
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import Unit, computed, conv_norm, conv_norm_relu, recomputed
+from .backbone import Backbone, BackboneOutput, Part
+from .blocks import Unit, conv_norm, conv_norm_relu
 
 
-@dataclass(frozen=True)
-class BackboneOutput:
-    """What a backbone says about a picture.
-
-    Attributes:
-        heatmaps: One ``(B, K, h, w)`` per stack, the last one is the prediction.
-        taps: Features at h, h/2, h/4 and h/8, finest first, of the last stack.
-    """
-
-    heatmaps: list[Tensor]
-    taps: list[Tensor]
-
-
-class HourglassLevel(nn.Module):
+class HourglassLevel(Part):
     """One resolution of the hourglass and, inside, all coarser ones."""
 
     def __init__(self, unit: Unit, channels: tuple[int, ...], blocks: tuple[int, ...], *, level: int = 0) -> None:
@@ -30,7 +16,6 @@ class HourglassLevel(nn.Module):
         here, below = channels[level], channels[level + 1]
         count = blocks[level]
         self.bottom = level + 2 == len(channels)
-        self.recompute = False
 
         def stay(channels: int, count: int, level: int) -> list[nn.Module]:
             return [unit(channels, channels, stride=1, level=level) for _ in range(count)]
@@ -49,18 +34,17 @@ class HourglassLevel(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Features of this and the coarser resolutions, finest first: ``(encoder side, decoder side)``."""
-        run = recomputed if self.recompute and self.training else computed
-        beside, down = run(self.beside, x), run(self.down, x)
+        beside, down = self.run(self.beside, x), self.run(self.down, x)
         if self.bottom:
-            bottom = run(self.below, down)
+            bottom = self.run(self.below, down)
             encoded, decoded = [bottom], [bottom]
         else:
             encoded, decoded = self.below(down)
-        y = beside + F.interpolate(run(self.up, decoded[0]), scale_factor=2, mode="nearest")
+        y = beside + F.interpolate(self.run(self.up, decoded[0]), scale_factor=2, mode="nearest")
         return [beside, *encoded], [y, *decoded]
 
 
-class Hourglass(nn.Module):
+class Hourglass(Backbone):
     """Stem, stacked hourglasses, and a heatmap head on each (Sec. III-B; decision 001).
 
     Args:
@@ -99,17 +83,6 @@ class Hourglass(nn.Module):
         self.merge_input = nn.ModuleList(conv_norm(first, first, 1) for _ in between)
         self.merge_features = nn.ModuleList(conv_norm(features, first, 1) for _ in between)
         self.after_merge = nn.ModuleList(unit(first, first, stride=1, level=0) for _ in between)
-
-    def initialize_heads(self) -> None:
-        """Near-zero heatmaps to begin with, as most of every target is zero."""
-        for head in self.heads:
-            nn.init.normal_(head.get_parameter("weight"), std=0.001)
-
-    def recompute(self, wanted: bool = True) -> None:
-        """Compute activations again in the backward pass instead of keeping them."""
-        for module in self.modules():
-            if isinstance(module, HourglassLevel):
-                module.recompute = wanted
 
     def forward(self, x: Tensor) -> BackboneOutput:
         x = self.stem(x)

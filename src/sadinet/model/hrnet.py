@@ -5,8 +5,8 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import BasicBlock, Bottleneck, computed, conv_norm, conv_norm_relu, recomputed
-from .hourglass import BackboneOutput
+from .backbone import Backbone, BackboneOutput, Part
+from .blocks import BasicBlock, Bottleneck, conv_norm, conv_norm_relu
 
 _UNITS = 4  # residual units per branch of a module, and of the first stage
 
@@ -50,22 +50,20 @@ def _sum(ways: nn.Module, maps: list[Tensor], shape: tuple[int, ...]) -> Tensor:
     return total
 
 
-class Module(nn.Module):
+class Module(Part):
     """Residual units on every resolution, then an exchange between them."""
 
     def __init__(self, channels: tuple[int, ...], *, outputs: int) -> None:
         super().__init__()
         self.branches = nn.ModuleList(nn.Sequential(*(BasicBlock(c, c) for _ in range(_UNITS))) for c in channels)
         self.exchange = Exchange(channels, outputs)
-        self.recompute = False
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
-        run = recomputed if self.recompute and self.training else computed
-        maps = [run(branch, x) for branch, x in zip(self.branches, maps, strict=True)]
+        maps = [self.run(branch, x) for branch, x in zip(self.branches, maps, strict=True)]
         return [*self.exchange(maps), *maps[len(self.exchange.ways) :]]
 
 
-class HRNet(nn.Module):
+class HRNet(Backbone):
     """Four stages of one to four resolutions; the finest one says the heatmaps.
 
     Args:
@@ -91,17 +89,6 @@ class HRNet(nn.Module):
             for i, count in enumerate(modules[1:])
         )
         self.heads = nn.ModuleList([nn.Conv2d(channels[0], keypoints, 1)])
-
-    def initialize_heads(self) -> None:
-        """Near-zero heatmaps to begin with, as most of every target is zero."""
-        for head in self.heads:
-            nn.init.normal_(head.get_parameter("weight"), std=0.001)
-
-    def recompute(self, wanted: bool = True) -> None:
-        """Compute activations again in the backward pass instead of keeping them."""
-        for module in self.modules():
-            if isinstance(module, Module):
-                module.recompute = wanted
 
     def forward(self, x: Tensor) -> BackboneOutput:
         maps = [self.first(self.stem(x))]

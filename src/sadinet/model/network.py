@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from .backbone import Backbone, BackboneOutput
 from .blocks import BasicBlock, Unit
 from .classic import ClassicHourglass
 from .config import BackboneConfig, NetworkConfig
 from .dlm import Distribution, DistributionLearning
-from .hourglass import BackboneOutput, Hourglass
+from .hourglass import Hourglass
 from .hrnet import HRNet
 from .rfm import ReceptiveFortifiedUnit
 from .sfm import ClassificationHead, GlobalAttention, PooledHead
@@ -132,7 +133,7 @@ class SadiNet(nn.Module):
         return (images - self.image_mean) / self.image_std
 
 
-def _backbone(config: BackboneConfig, keypoints: int) -> Hourglass | ClassicHourglass | HRNet | SimpleBaseline:
+def _backbone(config: BackboneConfig, keypoints: int) -> Backbone:
     encoder_taps = config.taps == "encoder"
     if config.kind == "hrnet":
         return HRNet(channels=config.channels, modules=config.blocks, features=config.features, keypoints=keypoints)

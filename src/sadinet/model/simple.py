@@ -4,11 +4,11 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from .blocks import Bottleneck, computed, conv_norm_relu, recomputed
-from .hourglass import BackboneOutput
+from .backbone import Backbone, BackboneOutput
+from .blocks import Bottleneck, conv_norm_relu
 
 
-class SimpleBaseline(nn.Module):
+class SimpleBaseline(Backbone):
     """Down by a residual network to 1/32 of the picture, up by transposed convolutions to 1/4, without shortcuts.
 
     Args:
@@ -36,27 +36,16 @@ class SimpleBaseline(nn.Module):
         )
         self.up = nn.ModuleList(_enlarging(c, features) for c in (wide[-1], features, features))
         self.heads = nn.ModuleList([nn.Conv2d(features, keypoints, 1)])
-        self._recompute = False
-
-    def initialize_heads(self) -> None:
-        """Near-zero heatmaps to begin with, as most of every target is zero."""
-        for head in self.heads:
-            nn.init.normal_(head.get_parameter("weight"), std=0.001)
-
-    def recompute(self, wanted: bool = True) -> None:
-        """Compute activations again in the backward pass instead of keeping them."""
-        self._recompute = wanted
 
     def forward(self, x: Tensor) -> BackboneOutput:
-        run = recomputed if self._recompute and self.training else computed
         x = self.stem(x)
         encoded: list[Tensor] = []
         for stage in self.stages:
-            x = run(stage, x)
+            x = self.run(stage, x)
             encoded.append(x)
         decoded = [x]
         for up in self.up:
-            decoded.append(run(up, decoded[-1]))
+            decoded.append(self.run(up, decoded[-1]))
         return BackboneOutput([self.heads[0](decoded[-1])], encoded if self.encoder_taps else decoded[::-1])
 
 
