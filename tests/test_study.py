@@ -216,7 +216,7 @@ def test_the_interval_covers_as_often_as_it_says():
 def test_the_table_and_its_csv():
     results = lines(mse=[60.0, 62.0], sadinet=[61.0, 64.0])
     text = markdown(results).splitlines()
-    assert text[0] == "# Table V: losses (`toy-t`)"
+    assert text[0] == "# Table V: losses (`toy-t`, 3 epochs)"
     assert text[4] == "|  | Head | Mean | seeds | difference | M | paper | paper's difference |"
     assert text[6] == "| MSE | 71.0 | 61.0 ± 1.4 | 2 | - | 1.5 | 89.3 | - |"
     assert text[7] == ("| smooth-running loss (SADI-Net) | 72.5 | 62.5 ± 2.1 | 2 | +1.50 ± 6.35 | 1.5 | 90.1 | +0.8 |")
@@ -266,7 +266,7 @@ def test_the_document_is_up_to_date(tmp_path):
     assert (ROOT / "docs" / "experiments.md").read_text("utf-8") == maker["make"]()
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines(mse=[60.0])))
     text = document([tmp_path / "a.jsonl"])
-    assert "## Table V: losses (`toy-t`)" in text
+    assert "## Table V: losses (`toy-t`, 3 epochs)" in text
     assert "- `ablation-v`" not in text
     assert "- `ablation-iv`" in text
     ways = {"1 scale": {"parts": {"Hip": 50.0}, "mean": 51.234, "passes": 1, "time_ratio": 1.0}}

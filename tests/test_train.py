@@ -146,6 +146,17 @@ def test_recomputing_activations_changes_nothing(data: Path, uninterrupted: Path
     assert_same_training(uninterrupted, tmp_path / "run")
 
 
+@pytest.mark.parametrize("control", ["loss.kind=mse", "network.fusion.detach=true"])
+def test_training_parts_without_influence_change_nothing(data: Path, tmp_path: Path, control: str) -> None:
+    """Table V's first row and Table IV's control: the same backbone as without SFM and DLM, to the bit."""
+    train(micro(control, "training.epochs=1"), data, tmp_path / "with", machine=QUIET)
+    alone = micro("loss.kind=mse", "network.learn_distribution=false", "training.epochs=1")
+    train(alone, data, tmp_path / "without", machine=QUIET)
+    both, one = (load_tensors(tmp_path / name / BEST)[0] for name in ("with", "without"))
+    assert all(torch.equal(both[name], values) for name, values in one.items())
+    assert len(both) > len(one) > 0
+
+
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     train(micro("training.epochs=1"), data, out, machine=QUIET)

@@ -152,7 +152,7 @@ def markdown(results: Sequence[Result], *, level: int = 1) -> str:
     summaries = summarize(study, results)
     columns = _columns(summaries)
     base = "-".join(results[0]["preset"].split("-")[:2])
-    lines = [f"{'#' * level} {study.title} (`{base}`)", "", study.question, ""]
+    lines = [f"{'#' * level} {study.title} (`{base}`, {_epochs(results)})", "", study.question, ""]
     head = ["", *columns, "seeds", "difference", "M"]
     if study.printed:
         head += ["paper", "paper's difference"]
@@ -216,13 +216,16 @@ def _protocol(results: Sequence[Result]) -> str:
     if report is None:
         return f"{results[0]['data']}, no scores yet"
     about = report["metadata"]
-    epochs = sorted({r["epochs"] for r in results if r["status"] == "done"})
-    trained = f"{'–'.join(map(str, epochs[:1] + epochs[1:][-1:]))} epochs" if epochs else "not to the end"
     mean = "mean of the keypoints" if results[0]["data"].startswith("mpii") else "mean of the columns"
     return (
         f"{results[0]['data']} ({report['persons']} persons), the best epoch by the same persons without flip, {mean}, "
-        f"{about['test']}, {about['input']}, {trained}"
+        f"{about['test']}, {about['input']}, {_epochs(results)}"
     )
+
+
+def _epochs(results: Sequence[Result]) -> str:
+    epochs = sorted({r["epochs"] for r in results if r["status"] == "done"})
+    return f"{'–'.join(map(str, epochs[:1] + epochs[1:][-1:]))} epochs" if epochs else "not to the end"
 
 
 def _origin(results: Sequence[Result]) -> str:
