@@ -26,10 +26,10 @@ from pathlib import Path
 import numpy as np
 
 import sadinet
-from sadinet.boxes import read_boxes
-from sadinet.detect import YoloxDetector
 from sadinet.geometry import overlap
 from sadinet.metrics import distances, oks, pooled, sigmas_of, torso_sizes
+from sadinet.persons.boxes import read_boxes
+from sadinet.persons.detect import YoloxDetector
 
 SHARED = tuple(
     f"{side}_{part}" for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle") for side in ("left", "right")

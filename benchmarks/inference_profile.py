@@ -29,8 +29,8 @@ import torch
 
 import sadinet
 from sadinet.backend import OnnxBackend, thread_count
-from sadinet.export import generated
-from sadinet.graph import build
+from sadinet.exporting.export import generated
+from sadinet.exporting.graph import build
 from sadinet.model.fold import folded
 from sadinet.model.network import SadiNet
 from sadinet.reading import Reading

@@ -14,11 +14,11 @@ import torch
 
 from sadinet.backend import OnnxBackend
 from sadinet.checkpoint import load_checkpoint
-from sadinet.export import FOUND, real_crops
-from sadinet.graph import build
+from sadinet.exporting.export import FOUND, real_crops
+from sadinet.exporting.graph import build
+from sadinet.exporting.quantize import CALIBRATION_CROPS, quantized
 from sadinet.heatmaps import decode
 from sadinet.models import weights_file
-from sadinet.quantize import CALIBRATION_CROPS, quantized
 from sadinet.reading import Reading
 from sadinet.torch_backend import TorchBackend
 

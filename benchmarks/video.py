@@ -33,14 +33,14 @@ from PIL import Image
 
 import sadinet
 from sadinet.data.toy import write_toy
-from sadinet.detect import find_detector
 from sadinet.geometry import Crop, image_to_crop
 from sadinet.images import warp
-from sadinet.job import Job
+from sadinet.media.recording import VideoWriter
 from sadinet.model.fold import folded
 from sadinet.model.network import SadiNet
-from sadinet.predict import predict_sources
-from sadinet.recording import VideoWriter
+from sadinet.persons.detect import find_detector
+from sadinet.predicting.job import Job
+from sadinet.predicting.predict import predict_sources
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sadinet.study_report import document
+from sadinet.studies.report import document
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -16,9 +16,9 @@ import torch
 import torch._dynamo  # by the optimizer, else again in every life
 
 sys.path.insert(0, str(Path(__file__).parent))
-from sadinet.folder import STATE
-from sadinet.train import train
-from training import QUIET, micro  # type: ignore[import-not-found]
+from micro import QUIET, micro  # type: ignore[import-not-found]
+from sadinet.training.folder import STATE
+from sadinet.training.train import train
 
 
 def life(data: Path, out: Path, seconds: float) -> int:

@@ -103,7 +103,7 @@ def test_onnxruntime_itself_is_not_imported_for_torch():
 def test_openvino_computes_the_same(tmp_path):
     pytest.importorskip("openvino", reason='needs pip install "sadinet[openvino]"')
     pytest.importorskip("onnxscript", reason='exporting needs pip install "sadinet[export]"')
-    from sadinet.export import export_onnx, generated
+    from sadinet.exporting.export import export_onnx, generated
     from sadinet.model.network import SadiNet
     from sadinet.reading import Reading
 

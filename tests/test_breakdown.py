@@ -107,7 +107,7 @@ def test_a_report_prints_and_writes_its_groups():
 
 
 def test_the_command_breaks_down(tmp_path, capsys):
-    from .training import toy_folder
+    from .micro import toy_folder
 
     data = toy_folder(tmp_path)
     common = ["evaluate", "lsp-t", "--dataset", "toy", "--data", str(data), "--no-flip", "--quiet"]

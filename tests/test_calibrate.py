@@ -17,7 +17,7 @@ from sadinet.estimator import Estimator
 from sadinet.model.network import SadiNet
 from sadinet.skeleton import COCO, LSP, MPII, Skeleton
 
-from .training import micro, toy_folder
+from .micro import micro, toy_folder
 
 
 @pytest.fixture(scope="module")

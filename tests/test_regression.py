@@ -5,20 +5,20 @@ import pytest
 import torch
 
 from sadinet.checkpoint import load_checkpoint, save_checkpoint
-from sadinet.curves import draw_curves
 from sadinet.data.splits import read_split
 from sadinet.estimator import Estimator, Inference
 from sadinet.evaluate import evaluate_split
 from sadinet.experiment import override, preset
-from sadinet.folder import read_log
 from sadinet.geometry import Crop, apply, image_to_crop
 from sadinet.heatmaps import unmirror_moments
 from sadinet.model.network import SadiNet
 from sadinet.models import load
 from sadinet.skeleton import LSP
-from sadinet.train import train
+from sadinet.training.curves import draw_curves
+from sadinet.training.folder import read_log
+from sadinet.training.train import train
 
-from .training import MICRO, QUIET, toy_folder
+from .micro import MICRO, QUIET, toy_folder
 
 
 @pytest.mark.parametrize("scales", [(1.0,), (0.8, 1.25)])

@@ -58,7 +58,7 @@ def find_boxes(persons: Sequence[Person], rules: Sequence[Rule], detector: Path)
     """For each rule a box per person ``(N, 4)``; the detector runs once per picture, and only if a rule needs it."""
     detect: Callable[[NDArray[np.uint8]], Any] | None = None
     if {"matched", "central"} & set(rules):
-        from sadinet.detect import YoloxDetector
+        from sadinet.persons.detect import YoloxDetector
 
         detect = YoloxDetector(detector).detect
     found: dict[Rule, list[Boxes]] = {rule: [] for rule in rules}

@@ -11,28 +11,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .boxes import read_boxes
     from .checkpoint import load_checkpoint, save_checkpoint
-    from .detect import Detections, Detector, find_detector
     from .draw import draw_heatmaps, draw_poses
     from .errors import CheckpointError, ConfigError, DataError, ImageError, SadinetError
     from .estimator import SIX_SCALES, Estimator, Inference
     from .experiment import Experiment, override, preset
     from .images import read_image, write_image
+    from .media.sources import Failure, Frame, read_frames
     from .models import embedded_models, load
+    from .persons.boxes import read_boxes
+    from .persons.detect import Detections, Detector, find_detector
+    from .persons.streaming import stream_frames
     from .poses import Poses
-    from .results import read_poses
+    from .predicting.results import read_poses
     from .skeleton import COCO, LSP, MPII, Skeleton
-    from .sources import Failure, Frame, read_frames
-    from .streaming import stream_frames
-    from .train import train
+    from .training.train import train
 
 __version__ = "0.1.0"
 
 _HOME = {
     "checkpoint": ("load_checkpoint", "save_checkpoint"),
-    "boxes": ("read_boxes",),
-    "detect": ("Detections", "Detector", "find_detector"),
+    "persons.boxes": ("read_boxes",),
+    "persons.detect": ("Detections", "Detector", "find_detector"),
     "draw": ("draw_heatmaps", "draw_poses"),
     "errors": ("CheckpointError", "ConfigError", "DataError", "ImageError", "SadinetError"),
     "estimator": ("SIX_SCALES", "Estimator", "Inference"),
@@ -40,11 +40,11 @@ _HOME = {
     "images": ("read_image", "write_image"),
     "models": ("embedded_models", "load"),
     "poses": ("Poses",),
-    "results": ("read_poses",),
+    "predicting.results": ("read_poses",),
     "skeleton": ("COCO", "LSP", "MPII", "Skeleton"),
-    "sources": ("Failure", "Frame", "read_frames"),
-    "streaming": ("stream_frames",),
-    "train": ("train",),
+    "media.sources": ("Failure", "Frame", "read_frames"),
+    "persons.streaming": ("stream_frames",),
+    "training.train": ("train",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

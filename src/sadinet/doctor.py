@@ -11,9 +11,9 @@ import torch
 
 from . import __version__
 from .backend import Engine, is_installed, thread_count
-from .detect import ENVIRONMENT, find_detector
 from .errors import SadinetError
 from .models import DEFAULT, embedded_models, load
+from .persons.detect import ENVIRONMENT, find_detector
 
 REQUIRED = ("torch", "numpy", "pillow", "safetensors", "scipy", "tqdm")
 EXTRAS: dict[str, tuple[str, ...]] = {

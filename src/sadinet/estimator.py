@@ -13,10 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .backend import Backend
-from .detect import Detector
 from .errors import ConfigError
 from .experiment import Experiment
-from .following import Answer, Found, Smoothing
 from .geometry import (
     BOX_MARGIN,
     DETECTED_MARGIN,
@@ -30,12 +28,14 @@ from .geometry import (
 )
 from .heatmaps import average_scales, decode, to_numpy, unmirror, unmirror_moments
 from .images import Source, read_image, warp
-from .persons import Boxes
+from .media.sources import Failure, Sources
+from .persons.detect import Detector
+from .persons.finding import Boxes
+from .persons.following import Answer, Found, Smoothing
+from .persons.streaming import stream_frames
 from .poses import Poses
 from .reading import Reading
 from .skeleton import Skeleton
-from .sources import Failure, Sources
-from .streaming import stream_frames
 from .timing import Clock, total
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Estimator:
             image: A file, its bytes, a Pillow image, or an array ``(H, W, 3)`` RGB.
             boxes: ``(P, 4)`` or ``(4,)`` xyxy [image px], tight around the persons; None: those that ``detector``
                 finds, or without one, a person who fills the picture.
-            detector: Finds the persons where there are no boxes; see `sadinet.detect.find_detector`.
+            detector: Finds the persons where there are no boxes; see `sadinet.persons.detect.find_detector`.
             margin: Factor on the longer side of a box that gives the square shown to the network; None: 1.25, and 1.05
                 for the boxes of ``detector``, which are wider.
 
@@ -201,7 +201,7 @@ class Estimator:
                 variable ``SADINET_DETECTOR`` names or was fetched, else a person is taken to fill the picture;
                 ``"none"``: that without looking.
             boxes: Instead of a detector: ``(P, 4)`` xyxy [image px] for all pictures, or by picture as from
-                `sadinet.boxes.read_boxes`.
+                `sadinet.persons.boxes.read_boxes`.
             detect_every: Of a video, how often the detector looks; between, boxes go evenly. None: every 5th frame.
             track: Give persons ids. None: in videos.
             smooth: ``"one-euro"`` or ``"none"``. None: the former where there are ids.

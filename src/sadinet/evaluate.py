@@ -12,13 +12,13 @@ from .breakdown import break_down
 from .calibration import Reliability, reliability, right_keypoints
 from .data.person import Person, head_sizes
 from .data.splits import Split
-from .distributed import ALONE, World
 from .errors import DataError
 from .estimator import Estimator
 from .geometry import Crop, Floats
 from .metrics import LSP_PCK, MPII_PCKH, Protocol
 from .report import Report, score_persons
 from .skeleton import MPII, Skeleton
+from .training.distributed import ALONE, World
 
 
 def protocol_of(skeleton: Skeleton) -> Protocol:

@@ -68,7 +68,7 @@ _RESIDENT = "keep all examples on the device and augment them there (default: on
 
 def make_machine(arguments: argparse.Namespace, **more: Any) -> Any:
     """The machine that the options of `add_machine` describe."""
-    from ..train import Machine
+    from ..training.train import Machine
 
     return Machine(
         device=arguments.device,

@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    from ..fetch import KNOWN, RemoteFile, fetch
+    from ..persons.fetch import KNOWN, RemoteFile, fetch
 
     by_address = (arguments.url, arguments.sha256, arguments.name)
     if arguments.known is None and not any(by_address):
@@ -58,7 +58,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from ..fetch import KNOWN, others
+    from ..persons.fetch import KNOWN, others
 
     rows = [_describe(known.name, known.file, known.sha256, known.about, known.url) for known in KNOWN.values()]
     rows += [_describe(file.stem, file, sha256, "fetched by address", None) for file, sha256 in others()]
@@ -71,7 +71,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _describe(name: str, file: Path, sha256: str, about: str, url: str | None) -> dict[str, Any]:
-    from ..fetch import is_whole
+    from ..persons.fetch import is_whole
 
     state = "absent" if not file.is_file() else "whole" if is_whole(file, sha256) else "DAMAGED"
     return {"name": name, "state": state, "file": str(file), "sha256": sha256, "url": url, "about": about}

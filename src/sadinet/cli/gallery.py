@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
 
 def _gallery(arguments: argparse.Namespace) -> int:
     from ..data.splits import read_split
-    from ..gallery import ask, write_gallery
+    from ..studies.gallery import ask, write_gallery
 
     split = read_split(arguments.dataset, arguments.split, arguments.data)
     answers = []

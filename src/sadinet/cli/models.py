@@ -50,9 +50,9 @@ def _export(arguments: argparse.Namespace) -> int:
 
 def _export_onnx(arguments: argparse.Namespace, file: Path) -> int:
     from ..checkpoint import load_checkpoint
-    from ..export import export_onnx, real_crops
-    from ..graph import OPSET
-    from ..quantize import CALIBRATION_CROPS, RANGE_METHOD
+    from ..exporting.export import export_onnx, real_crops
+    from ..exporting.graph import OPSET
+    from ..exporting.quantize import CALIBRATION_CROPS, RANGE_METHOD
     from ..reading import Reading
 
     if arguments.half and arguments.int8:

@@ -80,9 +80,9 @@ def _box(text: str) -> tuple[float, ...]:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    from ..job import Summary
-    from ..predict import predict_sources
-    from ..sources import find_entries
+    from ..media.sources import find_entries
+    from ..predicting.job import Summary
+    from ..predicting.predict import predict_sources
 
     job = _job(arguments)
     entries = list(find_entries(arguments.sources))
@@ -104,9 +104,9 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _job(arguments: argparse.Namespace) -> Any:
     """What the options ask for; detector and boxes are read."""
-    from ..boxes import read_boxes
-    from ..job import SAVE, Job
-    from ..persons import NO_DETECTOR, choose_detector
+    from ..persons.boxes import read_boxes
+    from ..persons.finding import NO_DETECTOR, choose_detector
+    from ..predicting.job import SAVE, Job
 
     save = arguments.save
     if arguments.no_draw:

@@ -43,7 +43,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _study(arguments: argparse.Namespace) -> int:
-    from ..studies import STUDIES, study
+    from ..studies.tables import STUDIES, study
 
     if arguments.list:
         for each in STUDIES.values():
@@ -52,8 +52,8 @@ def _study(arguments: argparse.Namespace) -> int:
     if not arguments.name:
         raise ConfigError("name a study, such as ablation-iii; see sadinet study --list")
     chosen = study(arguments.name)
-    from ..study import collect, plan, run_study
-    from ..study_report import markdown, write_report
+    from ..studies.report import markdown, write_report
+    from ..studies.running import collect, plan, run_study
 
     folder = arguments.out / chosen.name
     if not arguments.report:

@@ -51,7 +51,7 @@ def _train(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.data is None:
         raise ConfigError("say where the data sets are: --data DIR")
-    from ..train import train
+    from ..training.train import train
 
     out = arguments.out or Path("runs") / experiment.name
     machine = make_machine(arguments, tensorboard=arguments.tensorboard)

@@ -1,0 +1,1 @@
+"""Networks as ONNX: the graph, small numbers, the file and its check."""

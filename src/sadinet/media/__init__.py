@@ -1,0 +1,1 @@
+"""Anything with pictures in it, as upright frames; drawn videos."""

@@ -1,0 +1,1 @@
+"""Sources to files: what is wanted, pictures, videos, the formats."""

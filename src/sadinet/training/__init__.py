@@ -1,0 +1,1 @@
+"""A step, its learner and its folder, the loop written out, one process or many."""
