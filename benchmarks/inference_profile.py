@@ -129,7 +129,7 @@ def matmul_rate(side: int = 1536) -> float:
     """Multiply-adds per second [10^9] of the best of three large matrix products in float32."""
     a = np.random.default_rng(0).random((side, side), dtype=np.float32)
     b, session = torch.from_numpy(a), matmul_session()
-    products: tuple[Callable[[], object], ...] = (lambda: a @ a, lambda: b @ b, lambda: session.run(None, {"a": a, "b": a}))
+    products = (lambda: a @ a, lambda: b @ b, lambda: session.run(None, {"a": a, "b": a}))
     return side**3 / min(settled(product) for product in products) / 1e9
 
 
