@@ -16,7 +16,7 @@ from sadinet.geometry import image_to_crop
 from sadinet.images import read_image, warp
 from sadinet.model.network import SadiNet
 from sadinet.models import load
-from sadinet.studies.gallery import Answers, ask, choose, draw_heatmaps, write_gallery
+from sadinet.studies.gallery import Answers, ask, choose, draw_heatmaps, short_names, write_gallery
 
 from ..micro import toy_folder
 
@@ -117,3 +117,11 @@ def test_the_command_draws(data, tmp_path, capsys):
     assert str(out / "worst.jpg") in paths
     assert all(Path(path).is_file() for path in paths)
     assert main(["gallery", "lsp-t", *common, "--heatmaps", "--no-photographs"]) == 2
+
+
+def test_weights_of_one_name_are_told_apart_by_their_folders():
+    assert short_names(["runs/iv/rfm/seed-0", "lsp-t", "runs/iv/hourglass/seed-0"]) == [
+        *("rfm/seed-0", "lsp-t", "hourglass/seed-0")
+    ]
+    assert short_names(["runs/best.safetensors"]) == ["best.safetensors"]
+    assert short_names(["a/x", "a/x"]) == ["x", "x"]

@@ -146,6 +146,16 @@ def write_gallery(
     return [*written, out / "gallery.json"]
 
 
+def short_names(names: Sequence[str]) -> list[str]:
+    """As much of the end of each path as tells it from the others: ``rfm/seed-0`` beside ``hourglass/seed-0``."""
+    parts = [Path(name).parts for name in names]
+    for length in range(1, max(map(len, parts))):
+        short = ["/".join(part[-length:]) for part in parts]
+        if len(set(short)) == len(set(names)):
+            return short
+    return list(names)
+
+
 def _number(value: float) -> float | None:
     return None if np.isnan(value) else round(float(value), 1)
 
@@ -155,11 +165,11 @@ def _column(person: Person, index: int, answers: Sequence[Answers], side: int, *
     skeleton, image_to_cell = answers[0].estimator.skeleton, image_to_crop(person.crop, side)
     cut = warp(person.read(), image_to_cell, side) if photographs else np.full((side, side, 3), _GREY, np.uint8)
     cells = [_bar(person.id, side), _drawn(cut, apply(image_to_cell, _labelled(person)), person.labelled, skeleton)]
-    for answer in answers:
+    for title, answer in zip(short_names([a.name for a in answers]), answers, strict=True):
         at = apply(image_to_cell, answer.xy[index])
         share = answer.found[index]
         cells += [
-            _bar(f"{Path(answer.name).name}: {'-' if np.isnan(share) else f'{share:.0f} %'}", side),
+            _bar(f"{title}: {'-' if np.isnan(share) else f'{share:.0f} %'}", side),
             _drawn(cut, at, answer.score[index], skeleton),
         ]
     return np.concatenate(cells)
@@ -200,9 +210,8 @@ def draw_heatmaps(person: Person, answers: Sequence[Answers], *, side: int = 160
     blocks = []
     for start in (0, half):
         blocks.append(_row([_bar(title, side) for title in titles[start : start + half]], half))
-        for answer, cells in zip(answers, rows, strict=True):
-            named = _bar(Path(answer.name).name, side * half)
-            blocks += [named, _row(cells[start : start + half], half)]
+        for name, cells in zip(short_names([a.name for a in answers]), rows, strict=True):
+            blocks += [_bar(name, side * half), _row(cells[start : start + half], half)]
     return np.concatenate(blocks)
 
 
