@@ -14,12 +14,14 @@ import torch
 
 from sadinet.data.dataset import PersonDataset, collate
 from sadinet.data.splits import read_split
-from sadinet.experiment import Experiment, override, preset
+from sadinet.experiment import Experiment
 from sadinet.heatmaps import decode
 from sadinet.metrics import distances, pooled, torso_sizes
 from sadinet.model.config import STRIDE
 from sadinet.model.loss import from_units, joint_loss, to_units
 from sadinet.model.network import SadiNet
+from sadinet.presets import preset
+from sadinet.values import override
 
 MICRO = (
     "network.input_size=128",

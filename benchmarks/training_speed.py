@@ -24,9 +24,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from sadinet.data.dataset import Batch, PersonDataset
 from sadinet.data.resident import ResidentDataset
 from sadinet.data.splits import read_split
-from sadinet.experiment import override, preset
+from sadinet.presets import preset
 from sadinet.training.distributed import ALONE
 from sadinet.training.learner import Learner
+from sadinet.values import override
 
 
 def batches(dataset: PersonDataset, size: int, workers: int) -> Iterator[Batch]:

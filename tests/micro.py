@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from sadinet.data.toy import write_toy
-from sadinet.experiment import Experiment, override, preset
+from sadinet.experiment import Experiment
+from sadinet.presets import preset
 from sadinet.training.train import Machine
+from sadinet.values import override
 
 MICRO = (
     "network.input_size=64",

@@ -11,9 +11,10 @@ import sadinet
 from sadinet import backend as module
 from sadinet.backend import is_installed, require, thread_count
 from sadinet.errors import ConfigError
-from sadinet.experiment import override, preset
 from sadinet.models import DEFAULT, embedded_models
+from sadinet.presets import preset
 from sadinet.torch_backend import TorchBackend
+from sadinet.values import override
 
 
 class Means(torch.nn.Module):

@@ -15,9 +15,11 @@ from safetensors.torch import load_file, save_file
 from sadinet import checkpoint as module
 from sadinet.checkpoint import FORMAT, load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from sadinet.errors import CheckpointError
-from sadinet.experiment import override, preset, to_json
+from sadinet.experiment import to_json
 from sadinet.files import replacing
 from sadinet.model.network import SadiNet
+from sadinet.presets import preset
+from sadinet.values import override
 
 MICRO = (
     "network.backbone.channels=8,16,32,64",

@@ -16,10 +16,12 @@ from sadinet import doctor, models
 from sadinet.checkpoint import load_checkpoint, save_checkpoint
 from sadinet.cli import main
 from sadinet.data.toy import write_toy
-from sadinet.experiment import from_json, override, preset, to_json
+from sadinet.experiment import from_json, to_json
 from sadinet.model.network import SadiNet
 from sadinet.models import Model
 from sadinet.poses import Poses
+from sadinet.presets import preset
+from sadinet.values import override
 
 INFERENCE = "--device --backend --batch-size --no-flip --six-scales"
 OPTIONS = {

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import sadinet
-from sadinet.experiment import DATASETS, SIZES, VARIANTS, override, preset, to_dict
+from sadinet.presets import DATASETS, SIZES, VARIANTS, preset
+from sadinet.values import override, to_dict
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = Path(sadinet.__file__).parent

@@ -10,12 +10,13 @@ from PIL import Image
 
 from sadinet.errors import ConfigError, DataError, ImageError
 from sadinet.estimator import SIX_SCALES, Estimator, Inference
-from sadinet.experiment import override, preset
 from sadinet.geometry import BOX_MARGIN, Crop, apply, image_to_crop, whole_image
 from sadinet.heatmaps import average_scales
 from sadinet.model.config import STRIDE
+from sadinet.presets import preset
 from sadinet.skeleton import LSP
 from sadinet.torch_backend import find_device
+from sadinet.values import override
 
 WIDTH, HEIGHT = 190, 230
 RIGHT, LEFT, NECK, HEAD = (61.3, 143.8), (121.6, 99.4), (88.7, 61.2), (93.2, 170.6)

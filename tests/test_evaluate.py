@@ -13,9 +13,9 @@ from sadinet.data.splits import Split
 from sadinet.errors import DataError
 from sadinet.estimator import Inference
 from sadinet.evaluate import evaluate_split, predict_persons, protocol_of, reliability_of
-from sadinet.experiment import preset
 from sadinet.geometry import Crop
 from sadinet.metrics import LSP_PCK, MPII_PCKH
+from sadinet.presets import preset
 from sadinet.reading import Reading
 from sadinet.report import score_persons
 from sadinet.skeleton import COCO, LSP, MPII

@@ -11,22 +11,12 @@ from hypothesis import strategies as st
 
 from sadinet.data.augment import AugmentConfig
 from sadinet.errors import ConfigError, SadinetError
-from sadinet.experiment import (
-    PRESETS,
-    VARIANTS,
-    DataConfig,
-    Experiment,
-    TrainingConfig,
-    from_dict,
-    from_json,
-    override,
-    preset,
-    to_dict,
-    to_json,
-)
+from sadinet.experiment import DataConfig, Experiment, TrainingConfig, from_json, to_json
 from sadinet.heatmaps import Decoding
 from sadinet.model.config import BackboneConfig, DistributionConfig, FusionConfig, LossConfig, NetworkConfig
+from sadinet.presets import PRESETS, VARIANTS, preset
 from sadinet.skeleton import COCO, LSP, MPII, Skeleton
+from sadinet.values import from_dict, override, to_dict
 
 
 class TestPresets:

@@ -9,9 +9,10 @@ from sadinet import models
 from sadinet.checkpoint import load_checkpoint, save_checkpoint
 from sadinet.errors import CheckpointError
 from sadinet.estimator import SIX_SCALES
-from sadinet.experiment import override, preset
 from sadinet.model.network import SadiNet
 from sadinet.models import Model, embedded_models, load, weights_file
+from sadinet.presets import preset
+from sadinet.values import override
 
 MICRO = ("network.learn_distribution=false", "network.backbone.channels=8,8,16,16", "network.backbone.blocks=1,1,1,1")
 

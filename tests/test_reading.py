@@ -8,9 +8,10 @@ import torch
 
 from sadinet.calibration import Calibration
 from sadinet.errors import CheckpointError, ConfigError
-from sadinet.experiment import override, preset, to_dict
+from sadinet.presets import preset
 from sadinet.reading import FORMAT, Reading
 from sadinet.skeleton import MPII
+from sadinet.values import override, to_dict
 
 
 def test_an_experiment_says_it_all():

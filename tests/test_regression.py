@@ -8,15 +8,16 @@ from sadinet.checkpoint import load_checkpoint, save_checkpoint
 from sadinet.data.splits import read_split
 from sadinet.estimator import Estimator, Inference
 from sadinet.evaluate import evaluate_split
-from sadinet.experiment import override, preset
 from sadinet.geometry import Crop, apply, image_to_crop
 from sadinet.heatmaps import unmirror_moments
 from sadinet.model.network import SadiNet
 from sadinet.models import load
+from sadinet.presets import preset
 from sadinet.skeleton import LSP
 from sadinet.training.curves import draw_curves
 from sadinet.training.folder import read_log
 from sadinet.training.train import train
+from sadinet.values import override
 
 from .micro import MICRO, QUIET, toy_folder
 

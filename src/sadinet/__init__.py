@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .draw import draw_heatmaps, draw_poses
     from .errors import CheckpointError, ConfigError, DataError, ImageError, SadinetError
     from .estimator import SIX_SCALES, Estimator, Inference
-    from .experiment import Experiment, override, preset
+    from .experiment import Experiment
     from .images import read_image, write_image
     from .media.sources import Failure, Frame, read_frames
     from .models import embedded_models, load
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from .persons.streaming import stream_frames
     from .poses import Poses
     from .predicting.results import read_poses
+    from .presets import preset
     from .skeleton import COCO, LSP, MPII, Skeleton
     from .training.train import train
+    from .values import override
 
 __version__ = "0.1.0"
 
@@ -36,15 +38,17 @@ _HOME = {
     "draw": ("draw_heatmaps", "draw_poses"),
     "errors": ("CheckpointError", "ConfigError", "DataError", "ImageError", "SadinetError"),
     "estimator": ("SIX_SCALES", "Estimator", "Inference"),
-    "experiment": ("Experiment", "override", "preset"),
+    "experiment": ("Experiment",),
     "images": ("read_image", "write_image"),
     "models": ("embedded_models", "load"),
     "poses": ("Poses",),
+    "presets": ("preset",),
     "predicting.results": ("read_poses",),
     "skeleton": ("COCO", "LSP", "MPII", "Skeleton"),
     "media.sources": ("Failure", "Frame", "read_frames"),
     "persons.streaming": ("stream_frames",),
     "training.train": ("train",),
+    "values": ("override",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

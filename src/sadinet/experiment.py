@@ -1,21 +1,15 @@
-"""Experiments: complete, frozen, named values, with one typed way to change them and one way to write them down."""
+"""Experiments: complete, frozen values that decide a training, and their JSON."""
 
-import dataclasses
 import json
-import sys
-import types
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Literal
 
 from .data.augment import AugmentConfig
 from .errors import ConfigError
 from .heatmaps import Decoding
 from .model.config import LossConfig, NetworkConfig
-from .skeleton import LSP, MPII, Skeleton
-
-T = TypeVar("T")
+from .skeleton import Skeleton
+from .values import from_dict, to_dict
 
 
 @dataclass(frozen=True)
@@ -119,162 +113,6 @@ class Experiment:
             raise ConfigError("loss.kind=rle trains no heatmaps: give network.answer=mean, or loss.kind=mse+rle")
 
 
-SIZES = {"b": 1.0, "s": 0.5, "t": 0.25}
-"""Widths of the networks: the paper's, half, a quarter."""
-
-
-def _sized(network: NetworkConfig, width: float) -> NetworkConfig:
-    """The network with all its channels times ``width``."""
-
-    def wide(*channels: int) -> tuple[int, ...]:
-        return tuple(round(c * width) for c in channels)
-
-    backbone, fusion = network.backbone, network.fusion
-    return dataclasses.replace(
-        network,
-        backbone=dataclasses.replace(
-            backbone, channels=wide(*backbone.channels), features=round(backbone.features * width)
-        ),
-        fusion=dataclasses.replace(
-            fusion,
-            features=round(fusion.features * width),
-            widths=wide(*fusion.widths),
-            outputs=round(fusion.outputs * width),
-        ),
-    )
-
-
-_HEATMAPS_ALONE = ("network.learn_distribution=false", "loss.kind=mse")
-
-
-def _newell(stacks: int) -> tuple[str, ...]:
-    shape = ("kind=classic", "channels=256", "blocks=1", f"stacks={stacks}")
-    return (*(f"network.backbone.{change}" for change in shape), *_HEATMAPS_ALONE)
-
-
-VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "": ("SADI-Net as the paper has it (Table V, smooth-running loss)", ()),
-    "-hourglass": (
-        "Tables III and IV, Hourglass: basic blocks, heatmap loss alone",
-        ("network.backbone.block=basic", "network.learn_distribution=false", "loss.kind=mse"),
-    ),
-    "-rfm": ("Table III, RFM: no SFM and DLM", ("network.learn_distribution=false", "loss.kind=mse")),
-    "-rfm-no-gate": (
-        "Table III, split: dilation without squeeze-excite",
-        ("network.learn_distribution=false", "loss.kind=mse", "network.backbone.gate=none"),
-    ),
-    "-rfm-no-dilation": (
-        "Table III, split: squeeze-excite without dilation",
-        ("network.learn_distribution=false", "loss.kind=mse", "network.backbone.dilation=0"),
-    ),
-    "-hourglass-dlm": ("Table IV, Hourglass + SFM + DLM", ("network.backbone.block=basic",)),
-    "-detached": ("Table IV, control: no gradient from SFM and DLM to the backbone", ("network.fusion.detach=true",)),
-    "-mse": ("Table V, MSE: SFM and DLM are there but not trained", ("loss.kind=mse",)),
-    "-rle": ("Table V, likelihood with the standard normal (Eq. 4)", ("loss.kind=mse+rle",)),
-    "-nll": ("Table V, likelihood of the flow alone", ("loss.kind=mse+nll",)),
-    "-predicted": ("Learnable heatmaps against the predicted ones", ("loss.distribution_target=predicted",)),
-    "-both": ("Learnable heatmaps against targets and predictions", ("loss.distribution_target=both",)),
-    "-gauss": ("Control: a Gaussian in place of the flow", ("network.distribution.kind=gauss",)),
-    "-no-global": ("No global attention", ("network.fusion.attention=none",)),
-    "-no-local": ("No local attention", ("network.fusion.local=none",)),
-    "-coordinates": ("With a small loss on the mean (not in the paper)", ("loss.coordinate_weight=0.01",)),
-    "-newell2": ("Stacked hourglass (Newell et al.), two stacks", _newell(2)),
-    "-newell8": ("Stacked hourglass (Newell et al.), eight stacks", _newell(8)),
-    "-hrnet": (
-        "HRNet-W32 (Sun et al.)",
-        (
-            *("network.backbone.kind=hrnet", "network.backbone.channels=32,64,128,256"),
-            *("network.backbone.blocks=1,1,4,3", *_HEATMAPS_ALONE),
-        ),
-    ),
-    "-simple": (
-        "SimpleBaseline with ResNet-50 (Xiao et al.)",
-        ("network.backbone.kind=simple", "network.backbone.blocks=3,4,6,3", *_HEATMAPS_ALONE),
-    ),
-    "-regression": (
-        "The mean is the answer, trained by the likelihood alone (Li et al., RLE)",
-        (
-            *("network.answer=mean", "loss.kind=rle", "network.distribution.normalize_features=true"),
-            "network.distribution.sigma_init=0.5",
-        ),
-    ),
-}
-"""Suffixes of preset names: what they are, and their changes to the full model, in the paper's widths."""
-
-DATASETS: dict[str, tuple[Skeleton, tuple[str, ...]]] = {
-    "lsp": (LSP, ("data.dataset=lsp+lspet",)),
-    "mpii": (MPII, ("data.dataset=mpii",)),
-    "toy": (
-        LSP,
-        (
-            "data.dataset=toy",
-            "network.input_size=64",
-            "training.epochs=20",
-            "training.batch_size=16",
-            "training.milestones=15,18",
-            "loss.sigma=1",
-        ),
-    ),
-}
-"""First parts of preset names: keypoints and changes."""
-
-
-def _preset(dataset: str, size: str, variant: str) -> Experiment:
-    skeleton, changes = DATASETS[dataset]
-    whole = Experiment(f"{dataset}-{size}{variant}", skeleton, NetworkConfig(keypoints=len(skeleton)))
-    chosen = override(whole, (*changes, *VARIANTS[variant][1]))
-    return dataclasses.replace(chosen, network=_sized(chosen.network, SIZES[size]))
-
-
-PRESETS: dict[str, Callable[[], Experiment]] = {
-    f"{dataset}-{size}{variant}": partial(_preset, dataset, size, variant)
-    for dataset in DATASETS
-    for size in SIZES
-    for variant in VARIANTS
-}
-"""Named experiments, data set - size - variant: ``PRESETS["lsp-b"]()`` is the paper's on LSP."""
-
-
-def preset(name: str) -> Experiment:
-    """The experiment called ``name``."""
-    try:
-        return PRESETS[name]()
-    except KeyError:
-        raise ConfigError(
-            f"no experiment is called '{name}'; names are {{{'|'.join(DATASETS)}}}-{{{'|'.join(SIZES)}}}, "
-            f"then, if wanted, one of {', '.join(v for v in VARIANTS if v)}"
-        ) from None
-
-
-def override(experiment: T, changes: Iterable[str]) -> T:
-    """``experiment`` with fields changed, each written ``part.field=value``; lists as ``1,2,3``.
-
-    Raises:
-        ConfigError: For an unknown field (the known ones are named) or a value of the wrong type.
-    """
-    tree = to_dict(experiment)
-    for change in changes:
-        path, separator, text = change.partition("=")
-        if not separator:
-            raise ConfigError(f"'{change}': write part.field=value, for instance training.epochs=5")
-        *parents, leaf = path.strip().split(".")
-        node, kind = tree, type(experiment)
-        for parent in parents:
-            kind = _field_type(kind, parent, path)
-            node = node[parent]
-        node[leaf] = _parse(text.strip(), _field_type(kind, leaf, path), path)
-    return from_dict(type(experiment), tree)
-
-
-def to_dict(value: Any) -> Any:
-    """A frozen dataclass as plain dicts, lists and scalars, ready for JSON."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, tuple):
-        return [to_dict(v) for v in value]
-    return value
-
-
 def to_json(experiment: Experiment) -> str:
     """The experiment as JSON that `from_json` reads."""
     return json.dumps(to_dict(experiment), indent=2)
@@ -287,68 +125,3 @@ def from_json(text: str, source: str = "the experiment") -> Experiment:
     except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
         raise ConfigError(f"{source}: not JSON ({error})") from None
     return from_dict(Experiment, tree)
-
-
-def from_dict(kind: type[T], tree: Any, path: str = "") -> T:
-    """The dataclass ``kind`` from `to_dict`'s output, every value checked; missing fields keep their defaults."""
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path.rstrip('.') or kind.__name__}: expected fields, got {tree!r}")
-    values = {
-        name: _checked(value, _field_type(kind, name, f"{path}{name}"), f"{path}{name}") for name, value in tree.items()
-    }
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise ConfigError(f"{path.rstrip('.') or kind.__name__}: {error}") from None
-
-
-def _field_type(kind: Any, name: str, path: str) -> Any:
-    hints = get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
-    names = [f.name for f in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
-    if name not in names:
-        known = ", ".join(names) or "no fields"
-        raise ConfigError(f"unknown field '{path}': {getattr(kind, '__name__', kind)} has {known}")
-    return hints[name]
-
-
-def _parse(text: str, kind: Any, path: str) -> Any:
-    """``text`` from the command line as the JSON value of a field of type ``kind``."""
-    if get_origin(kind) is tuple:
-        item = get_args(kind)[0]
-        return [_parse(part.strip(), item, path) for part in text.split(",") if part.strip()]
-    if kind is bool and text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    if kind is str or get_origin(kind) is Literal:
-        return text
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text  # the wrong type, which `_checked` explains
-
-
-def _checked(value: Any, kind: Any, path: str) -> Any:
-    """``value`` as an instance of ``kind``, or a ConfigError that says what was expected."""
-    origin, args = get_origin(kind), get_args(kind)
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return from_dict(kind, value, f"{path}.")
-    if origin is Literal and value in args:
-        return value
-    if origin is tuple and isinstance(value, list | tuple):
-        kinds = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
-        if len(kinds) == len(value):
-            return tuple(_checked(v, k, f"{path}[{i}]") for i, (v, k) in enumerate(zip(value, kinds, strict=True)))
-    if origin is types.UnionType:
-        if value is None and type(None) in args:
-            return None
-        return _checked(value, next(k for k in args if k is not type(None)), path)
-    if (
-        kind is float
-        and isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and abs(value) <= sys.float_info.max
-    ):
-        return float(value)
-    if kind in (int, bool, str) and type(value) is kind:
-        return value
-    expected = " | ".join(map(repr, args)) if origin is Literal else getattr(kind, "__name__", str(kind))
-    raise ConfigError(f"{path}={value!r}: expected {kind if origin is tuple else expected}")

@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from .calibration import Calibration
 from .errors import CheckpointError, ConfigError, DataError
-from .experiment import Experiment, from_dict
+from .experiment import Experiment
 from .heatmaps import Array, Decoding, like
 from .model.config import STRIDE
 from .skeleton import Skeleton
+from .values import from_dict
 
 FORMAT = "sadinet-onnx-1"
 """Of exported networks: what their files say about themselves, and how."""

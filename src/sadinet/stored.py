@@ -13,8 +13,9 @@ from safetensors import SafetensorError, safe_open
 
 from .calibration import Calibration
 from .errors import CheckpointError, DataError, SadinetError
-from .experiment import Experiment, from_json, to_dict
+from .experiment import Experiment, from_json
 from .model.config import NORM_EPS, NetworkConfig
+from .values import to_dict
 
 FORMAT = "sadinet-1"
 

@@ -18,16 +18,17 @@ from sadinet.checkpoint import load_checkpoint, save_checkpoint
 from sadinet.cli import main
 from sadinet.data.toy import write_toy
 from sadinet.errors import CheckpointError, ConfigError
-from sadinet.experiment import override, preset
 from sadinet.exporting import export as module
 from sadinet.exporting.export import Agreement, compare, export_onnx, generated, real_crops
 from sadinet.exporting.graph import build, weights_of
 from sadinet.heatmaps import decode, to_numpy
 from sadinet.model.network import SadiNet
 from sadinet.models import DEFAULT, embedded_models, weights_file
+from sadinet.presets import preset
 from sadinet.reading import Reading
 from sadinet.stored import graph_name, graph_weights, read_origin
 from sadinet.torch_backend import TorchBackend
+from sadinet.values import override
 
 pytest.importorskip("onnx", reason='exporting needs pip install "sadinet[export]"')
 pytest.importorskip("onnxscript", reason='exporting needs pip install "sadinet[export]"')

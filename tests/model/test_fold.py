@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from sadinet.experiment import override, preset
 from sadinet.model.blocks import SubsampledPointwise, conv_norm
 from sadinet.model.fold import folded
 from sadinet.model.network import SadiNet
+from sadinet.presets import preset
+from sadinet.values import override
 
 SMALL = ("network.backbone.blocks=1,1,1,1", "network.backbone.channels=6,8,10,12", "network.backbone.features=7")
 

@@ -13,10 +13,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from sadinet.errors import ConfigError
-from sadinet.experiment import VARIANTS, override, preset
 from sadinet.model.config import BackboneConfig, DistributionConfig, FusionConfig, NetworkConfig
 from sadinet.model.loss import joint_loss, to_units
 from sadinet.model.network import SadiNet
+from sadinet.presets import VARIANTS, preset
+from sadinet.values import override
 
 BASIC = BackboneConfig(block="basic")
 CLASSIC = BackboneConfig(kind="classic", channels=(256,), blocks=(1,), stacks=8)

@@ -12,7 +12,6 @@ import torch
 from sadinet.calibration import Calibration
 from sadinet.errors import ConfigError, DataError
 from sadinet.estimator import Estimator, Inference
-from sadinet.experiment import preset
 from sadinet.geometry import DETECTED_MARGIN, overlap
 from sadinet.media.sources import Failure, Frame
 from sadinet.persons import finding
@@ -20,6 +19,7 @@ from sadinet.persons.detect import Detections
 from sadinet.persons.finding import Finder, Place, boxes_between, place_persons
 from sadinet.persons.following import as_score
 from sadinet.persons.streaming import stream_frames
+from sadinet.presets import preset
 
 from ..videos import walkers, write_video
 

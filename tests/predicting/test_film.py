@@ -9,7 +9,6 @@ import torch
 
 from sadinet.errors import ConfigError, DataError
 from sadinet.estimator import Estimator, Inference
-from sadinet.experiment import preset
 from sadinet.images import write_image
 from sadinet.media.sources import Entry
 from sadinet.media.video import VideoReader
@@ -18,6 +17,7 @@ from sadinet.predicting import film
 from sadinet.predicting.job import Job, Summary
 from sadinet.predicting.predict import predict_sources
 from sadinet.predicting.results import read_poses
+from sadinet.presets import preset
 
 from ..videos import break_middle, walkers, write_video
 

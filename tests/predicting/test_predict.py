@@ -10,13 +10,13 @@ from PIL import Image
 
 from sadinet.errors import DataError
 from sadinet.estimator import Estimator
-from sadinet.experiment import preset
 from sadinet.images import read_image
 from sadinet.poses import Poses
 from sadinet.predicting import predict as module
 from sadinet.predicting.job import Job
 from sadinet.predicting.predict import predict_pictures, predict_sources
 from sadinet.predicting.results import read_poses
+from sadinet.presets import preset
 
 
 class Bright(torch.nn.Module):

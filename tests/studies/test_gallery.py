@@ -11,11 +11,11 @@ from sadinet.cli import main
 from sadinet.data.splits import read_split
 from sadinet.errors import ConfigError, DataError
 from sadinet.estimator import Estimator
-from sadinet.experiment import preset
 from sadinet.geometry import image_to_crop
 from sadinet.images import read_image, warp
 from sadinet.model.network import SadiNet
 from sadinet.models import load
+from sadinet.presets import preset
 from sadinet.studies.gallery import Answers, ask, choose, draw_heatmaps, short_names, write_gallery
 
 from ..micro import toy_folder

@@ -13,11 +13,12 @@ import pytest
 import sadinet.studies.running
 from sadinet.cli import main
 from sadinet.errors import CheckpointError, ConfigError, DataError
-from sadinet.experiment import DATASETS, VARIANTS, override, preset
+from sadinet.presets import DATASETS, VARIANTS, preset
 from sadinet.studies.report import document, half_interval, markdown, read_results, study_of, summarize, table
 from sadinet.studies.running import RESULT, RESULTS, Run, collect, plan, run_study
 from sadinet.studies.tables import STUDIES, Row, Study, experiment_of, study
 from sadinet.training.folder import STATE, read_log
+from sadinet.values import override
 
 from ..micro import MICRO, QUIET, toy_folder
 

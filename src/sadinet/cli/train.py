@@ -29,7 +29,9 @@ def add(commands: Any) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from ..experiment import DATASETS, SIZES, VARIANTS, from_json, override, preset, to_json
+    from ..experiment import from_json, to_json
+    from ..presets import DATASETS, SIZES, VARIANTS, preset
+    from ..values import override
 
     if arguments.list:
         print(f"presets: {{{'|'.join(DATASETS)}}}-{{{'|'.join(SIZES)}}}[VARIANT], for instance lsp-b-hourglass\n")

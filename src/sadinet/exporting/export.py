@@ -15,7 +15,6 @@ from .. import __version__
 from ..backend import OnnxBackend
 from ..data.splits import read_split
 from ..errors import CheckpointError, ConfigError
-from ..experiment import to_dict
 from ..files import replacing
 from ..geometry import BOX_MARGIN, image_to_crop, resample
 from ..heatmaps import decode, to_numpy
@@ -23,6 +22,7 @@ from ..images import warp
 from ..model.network import SadiNet
 from ..reading import FORMAT, Reading
 from ..torch_backend import TorchBackend
+from ..values import to_dict
 from .graph import OPSET, Precision, build
 from .quantize import RANGE_METHOD, RangeMethod, quantized
 

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from ..errors import ConfigError
-from ..experiment import DATASETS, SIZES, Experiment, override, preset
+from ..experiment import Experiment
+from ..presets import DATASETS, SIZES, preset
+from ..values import override
 
 ABLATIONS = "MPII val, PCKh@0.5, mean of 14 keypoints"
 """What the numbers of the paper's Tables III to V are (see docs/paper.md)."""
@@ -16,7 +18,7 @@ class Row:
     Attributes:
         name: Its folder.
         title: As in the table.
-        variant: Suffix of the preset, see `sadinet.experiment.VARIANTS`.
+        variant: Suffix of the preset, see `sadinet.presets.VARIANTS`.
         changes: Further changes.
         printed: Cells of the paper's row that we know: column and number.
         note: What the paper says of it in words, or what to expect.
