@@ -127,7 +127,8 @@ class OnnxBackend:
         try:
             self.session = ort.InferenceSession(content, options, providers=where)
         except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions share no base below Exception
-            raise CheckpointError(f"{source}: not an ONNX model that can be run ({in_one_line(error)})") from None
+            wrong = "weights of another network" if weights is not None else "not an ONNX model that can be run"
+            raise CheckpointError(f"{source}: {wrong} ({in_one_line(error)})") from None
         self.facts: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
         size = _input_batch(self.session.get_inputs(), self.session.get_outputs(), source)
         self._batch = size if isinstance(size, int) else 0

@@ -133,7 +133,7 @@ def _running(origin: Origin, path: Path, engine: Engine | None, device: str | No
         return _in_torch(path, device)
     if engine == "openvino" or not graph.is_file():
         raise ConfigError(f"{path}: {engine} runs it once it is exported: sadinet export {path} {path.stem}.onnx")
-    return OnnxBackend(graph, weights=graph_weights(path), device=device)
+    return OnnxBackend(graph, weights=graph_weights(path), device=device, source=str(path))
 
 
 def _in_torch(path: Path, device: str | None) -> Backend:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from .calibration import Calibration
-from .errors import CheckpointError, DataError, SadinetError
+from .errors import CheckpointError, DataError, SadinetError, in_one_line
 from .experiment import Experiment, from_json
 from .model.config import NORM_EPS, NetworkConfig
 from .values import to_dict
@@ -100,27 +100,40 @@ def graph_name(config: NetworkConfig) -> str:
 
 
 def graph_weights(path: Path) -> dict[str, NDArray[np.float32]]:
-    """The weights in a checkpoint by the names that a graph without weights has for them (`graph.write_graph`).
+    """The weights in a checkpoint, by the names that a graph without weights has for them (`exporting.graph`).
 
     Batch norms become part of the convolution before them, as in `model.fold`: layers of a sequence have numbers, and
     the norm has the next one.
 
     Raises:
-        CheckpointError: If the file is missing, damaged or holds values that are not finite.
+        CheckpointError: If the file is missing, damaged, holds values that are not finite, or other layers.
     """
     arrays = {name: a for name, a in read_tensors(path, "np")[0].items() if name.startswith("backbone.")}
-    broken = [name for name, values in arrays.items() if not np.isfinite(values).all()]
-    if broken:
-        raise CheckpointError(f"{path}: {', '.join(broken[:3])} holds values that are not finite")
+    _check_finite(arrays, path)
+    try:
+        with np.errstate(invalid="ignore"):  # a negative variance is told below
+            folded = _folded(arrays)
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{path}: weights of another network: {in_one_line(error)}") from None
+    _check_finite(folded, path)
+    return {f"network.{name}": values.astype(np.float32) for name, values in folded.items()}
+
+
+def _folded(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    folded = dict(arrays)
     for norm in [name.removesuffix(".running_var") for name in arrays if name.endswith(".running_var")]:
         sequence, _, number = norm.rpartition(".")
         conv = f"{sequence}.{int(number) - 1}"
-        mean, variance, gamma, beta = (
-            arrays.pop(f"{norm}.{name}").astype(np.float64)
-            for name in ("running_mean", "running_var", "weight", "bias")
-        )
-        arrays.pop(f"{norm}.num_batches_tracked", None)
+        names = ("running_mean", "running_var", "weight", "bias")
+        mean, variance, gamma, beta = (folded.pop(f"{norm}.{name}").astype(np.float64) for name in names)
+        folded.pop(f"{norm}.num_batches_tracked", None)
         scale = gamma / np.sqrt(variance + NORM_EPS)
-        arrays[f"{conv}.weight"] = arrays[f"{conv}.weight"].astype(np.float64) * scale[:, None, None, None]
-        arrays[f"{conv}.bias"] = beta + (arrays.get(f"{conv}.bias", 0.0) - mean) * scale
-    return {f"network.{name}": values.astype(np.float32) for name, values in arrays.items()}
+        folded[f"{conv}.weight"] = folded[f"{conv}.weight"].astype(np.float64) * scale[:, None, None, None]
+        folded[f"{conv}.bias"] = beta + (folded.get(f"{conv}.bias", 0.0) - mean) * scale
+    return folded
+
+
+def _check_finite(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
+    broken = [name for name, values in arrays.items() if not np.isfinite(values).all()]
+    if broken:
+        raise CheckpointError(f"{path}: {', '.join(broken[:3])} holds values that are not finite")

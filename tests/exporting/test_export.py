@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import save_file
 
 import sadinet
 from sadinet.backend import OnnxBackend
@@ -26,7 +27,7 @@ from sadinet.model.network import SadiNet
 from sadinet.models import DEFAULT, embedded_models, weights_file
 from sadinet.presets import preset
 from sadinet.reading import Reading
-from sadinet.stored import graph_name, graph_weights, read_origin
+from sadinet.stored import graph_name, graph_weights, read_origin, read_tensors
 from sadinet.torch_backend import TorchBackend
 from sadinet.values import override
 
@@ -318,6 +319,31 @@ class TestEmbeddedGraph:
         graph = onnx.load(file.parent / name, load_external_data=False).graph
         asked = {t.name: tuple(t.dims) for t in graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL}
         assert {name: array.shape for name, array in graph_weights(file).items()} == asked
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda tensors: tensors.pop("backbone.stem.0.weight"),
+            lambda tensors: tensors.pop("backbone.stem.1.running_mean"),
+            lambda tensors: tensors.pop("backbone.heads.0.bias"),
+            lambda tensors: tensors.update({"backbone.stem.0.weight": np.zeros((16, 3, 3, 3), np.float32)}),
+            lambda tensors: tensors.update({"backbone.stem.1.running_mean": np.zeros(3, np.float32)}),
+            lambda tensors: tensors.update({"backbone.more.weight": np.zeros(3, np.float32)}),
+            lambda tensors: [tensors.pop(name) for name in list(tensors)[1:]],
+            lambda tensors: np.copyto(tensors["backbone.stem.0.weight"], np.nan),
+            lambda tensors: np.copyto(tensors["backbone.stem.1.running_var"], -1),
+        ],
+    )
+    def test_weights_that_do_not_fit_it_are_refused(self, tmp_path, damage):
+        if DEFAULT not in embedded_models():
+            pytest.skip("this checkout has no weights in src/sadinet/weights")
+        tensors, facts = read_tensors(weights_file(DEFAULT), "np")
+        damage(tensors)
+        save_file(tensors, tmp_path / "x.safetensors", facts)
+        assert sadinet.load(DEFAULT, device="cpu").backend.name == "onnxruntime"
+        message = r"x\.safetensors: (weights of another network|.* holds values that are not finite)"
+        with pytest.raises(CheckpointError, match=message):
+            sadinet.load(tmp_path / "x.safetensors", device="cpu")
 
     def test_weights_are_folded_as_by_torch(self, place, checkpoint):
         found, expected = graph_weights(place / "net.safetensors"), weights_of(checkpoint.network)
