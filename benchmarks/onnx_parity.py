@@ -10,14 +10,14 @@ import argparse
 import json
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from sadinet.backend import OnnxBackend
 from sadinet.checkpoint import load_checkpoint
 from sadinet.exporting.export import FOUND, real_crops
 from sadinet.exporting.graph import build
 from sadinet.exporting.quantize import CALIBRATION_CROPS, quantized
-from sadinet.heatmaps import decode
+from sadinet.heatmaps import decode, to_numpy
 from sadinet.models import weights_file
 from sadinet.reading import Reading
 from sadinet.torch_backend import TorchBackend
@@ -45,13 +45,13 @@ def main() -> None:
     heatmaps, distances, start, number = 0.0, [], 0, 0
     while start < len(crops):
         part = crops[start : start + BATCHES[number % len(BATCHES)]]
-        found, expected = theirs.heatmaps(part), ours.heatmaps(part)
-        heatmaps = max(heatmaps, float((found - expected).abs().max()))
+        found, expected = (to_numpy(backend.heatmaps(part)) for backend in (theirs, ours))
+        heatmaps = max(heatmaps, float(np.abs(found - expected).max()))
         xy, _ = decode(found, reading.decoding, sigma=reading.sigma)
         expected_xy, peak = decode(expected, reading.decoding, sigma=reading.sigma)
-        distances.append((xy - expected_xy).norm(dim=-1)[peak >= FOUND] * reading.stride)
+        distances.append(np.linalg.norm(xy - expected_xy, axis=-1)[peak >= FOUND] * reading.stride)
         start, number = start + len(part), number + 1
-    all_distances = torch.cat(distances)
+    all_distances = np.concatenate(distances)
     answer = {
         "weights": arguments.weights,
         "precision": "int8" if arguments.int8 else "float32",
@@ -60,7 +60,7 @@ def main() -> None:
         "heatmaps_max": heatmaps,
         "keypoints": len(all_distances),
         "keypoints_max_px": float(all_distances.max()),
-        "keypoints_median_px": float(all_distances.median()),
+        "keypoints_median_px": float(np.median(all_distances)),
     }
     print(json.dumps(answer))
 

@@ -55,7 +55,7 @@ def main() -> None:
         for name, estimator in estimators.items():
             started = time.perf_counter()
             xy, _ = predict_persons(estimator, group)
-            if whole.device.type == "cuda":
+            if whole.device.startswith("cuda"):
                 torch.cuda.synchronize()
             seconds[name].append(time.perf_counter() - started)
             found[name].append(xy)

@@ -34,12 +34,9 @@ def load(job: dict[str, Any]) -> tuple[Any, float]:
 
         model = LiteRT(job["file"], Path(job["models"]), threads=job["threads"])
         return model, model.margin
-    import torch
-
     import sadinet
     from sadinet.estimator import BOX_MARGIN
 
-    torch.set_num_threads(job["threads"])
     backend = job["engine"].split()[0]
     estimator = sadinet.load(job["file"], device="cpu", backend=backend, flip=False, batch_size=max(job["batches"]))
     estimator.inference = replace(estimator.inference, threads=job["threads"])
