@@ -191,6 +191,7 @@ def soak(estimator: sadinet.Estimator, folder: Path, finding: dict) -> dict:
     finally:
         finished.set()
         thread.join()
+    samples.append((time.perf_counter(), resident_bytes()))
     elapsed = time.perf_counter() - started
     after = [rss for at, rss in samples if at - started >= elapsed * min(500 / max(result.frames, 1), 0.5)]
     return {
