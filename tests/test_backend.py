@@ -9,6 +9,7 @@ import torch
 
 import sadinet
 from sadinet import backend as module
+from sadinet import models
 from sadinet.backend import is_installed, require, thread_count
 from sadinet.errors import ConfigError
 from sadinet.models import DEFAULT, embedded_models
@@ -73,6 +74,21 @@ def test_without_onnxruntime_torch_computes(monkeypatch):
         pytest.skip("this checkout has no weights in src/sadinet/weights")
     monkeypatch.setattr("sadinet.models.is_installed", lambda _: False)
     assert sadinet.load(device="cpu").backend.name == "torch"
+
+
+def test_a_driver_without_a_gpu_is_no_gpu(monkeypatch):
+    """PyTorch is asked where there may be one, and its answer counts."""
+    if DEFAULT not in embedded_models():
+        pytest.skip("this checkout has no weights in src/sadinet/weights")
+    monkeypatch.setattr(models, "version", lambda _: "2.13.0+cu130")
+    monkeypatch.setattr(models.ctypes, "CDLL", lambda _: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    models._has_gpu.cache_clear()
+    try:
+        assert sadinet.load().backend.name == "onnxruntime"
+        assert sadinet.load(device="cpu:0").backend.name == "onnxruntime"
+    finally:
+        models._has_gpu.cache_clear()
 
 
 def test_torch_is_not_loaded_where_onnxruntime_computes(tmp_path):

@@ -19,6 +19,8 @@ from .stored import Origin, graph_name, graph_weights, read_origin
 if TYPE_CHECKING:
     import torch
 
+    from .model.network import SadiNet
+
 _WEIGHTS = Path(str(resources.files("sadinet"))) / "weights"
 DEFAULT = "lsp-t"
 """The weights used when none are named."""
@@ -105,7 +107,7 @@ def load(
         return Estimator(exported, Reading.from_facts(exported.facts, str(path)), inference=inference)
     origin = read_origin(path)
     running = _running(origin, path, backend, device)
-    return Estimator(running, Reading.of(origin.experiment, origin.calibration), inference=inference)
+    return Estimator(running, Reading.of(origin.experiment, origin.calibration), device=device, inference=inference)
 
 
 def _exported(path: Path, engine: Engine | None, device: str | None) -> OnnxBackend | OpenVinoBackend:
@@ -118,43 +120,44 @@ def _exported(path: Path, engine: Engine | None, device: str | None) -> OnnxBack
     return OnnxBackend(path, device=device)
 
 
-def _running(origin: Origin, path: Path, engine: Engine | None, device: str | None) -> Backend:
+def _running(origin: Origin, path: Path, engine: Engine | None, device: str | None) -> "SadiNet | Backend":
     """A checkpoint's network, in onnxruntime where that is wanted or faster, which is on a CPU."""
     config = origin.experiment.network
     graph = _WEIGHTS / graph_name(config)
     if config.answer == "mean":
         if engine not in (None, "torch"):
             raise ConfigError(f"{path}: answers with its mean, which {engine} cannot run; leave the backend out")
-        return _in_torch(path, device)
+        return _in_torch(path)
+    place = device or ("cuda" if _has_gpu() else "cpu")
     if engine is None:
-        on_cpu = device == "cpu" or (device is None and not _may_have_gpu())
-        engine = "onnxruntime" if on_cpu and graph.is_file() and is_installed("onnxruntime") else "torch"
+        fast = place.partition(":")[0] == "cpu" and graph.is_file() and is_installed("onnxruntime")
+        engine = "onnxruntime" if fast else "torch"
     if engine == "torch":
-        return _in_torch(path, device)
+        return _in_torch(path)
     if engine == "openvino" or not graph.is_file():
         raise ConfigError(f"{path}: {engine} runs it once it is exported: sadinet export {path} {path.stem}.onnx")
-    return OnnxBackend(graph, weights=graph_weights(path), device=device, source=str(path))
+    return OnnxBackend(graph, weights=graph_weights(path), device=place, source=str(path))
 
 
-def _in_torch(path: Path, device: str | None) -> Backend:
+def _in_torch(path: Path) -> "SadiNet":
     from .checkpoint import load_checkpoint  # only here, so that onnxruntime need not wait for PyTorch
     from .model.fold import folded
-    from .torch_backend import TorchBackend
 
     network = load_checkpoint(path).network
-    return TorchBackend(folded(network) if network.config.answer == "heatmaps" else network, device)
+    return folded(network) if network.config.answer == "heatmaps" else network
 
 
 @cache
-def _may_have_gpu() -> bool:
-    """Whether PyTorch can have a GPU, as far as can be told without loading it, which takes a second."""
+def _has_gpu() -> bool:
+    """Whether PyTorch has a GPU; it is loaded, which takes a second, only where there may be one."""
     build = version("torch")
     if sys.platform == "darwin" or "+cpu" in build:
         return False
-    if "+rocm" in build:
-        return True
-    try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")  # comes with the driver
-    except OSError:
-        return False
-    return True
+    if "+rocm" not in build:
+        try:
+            ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")  # comes with the driver
+        except OSError:
+            return False
+    import torch
+
+    return torch.cuda.is_available()
