@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -17,7 +16,7 @@ from .errors import CheckpointError
 from .experiment import Experiment, to_json
 from .files import replacing
 from .model.network import SadiNet
-from .stored import FORMAT, parse_origin, read_tensors
+from .stored import FORMAT, check_finite, not_finite, parse_origin, read_tensors
 
 _TRAINING_PARTS = ("attention.", "head.", "distribution.")
 
@@ -87,7 +86,7 @@ def save_checkpoint(
         tensors = {k: v for k, v in tensors.items() if not k.startswith(_TRAINING_PARTS)}
     if half:
         tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
-        too_large = _not_finite(tensors)
+        too_large = not_finite(tensors)
         if too_large:
             raise CheckpointError(f"{path}: {', '.join(too_large[:3])} does not fit float16; write float32 (not half)")
     about = {"format": FORMAT, "sadinet": __version__, "experiment": to_json(experiment), "facts": dict(facts or {})}
@@ -117,19 +116,12 @@ def load_weights(network: SadiNet, tensors: Mapping[str, Tensor], source: str) -
     Raises:
         CheckpointError: If names or shapes differ, or a value is not finite.
     """
-    broken = _not_finite(tensors)
-    if broken:
-        raise CheckpointError(f"{source}: {', '.join(broken[:3])} holds values that are not finite")
+    check_finite(tensors, source)
     try:
         network.load_state_dict(dict(tensors))
     except RuntimeError as error:
         problem = " ".join(str(error).split())[:400]
         raise CheckpointError(f"{source}: weights of another network: {problem}") from None
-
-
-def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
-    """The names of the tensors with a value that is NaN or infinite."""
-    return [name for name, values in tensors.items() if not bool(torch.isfinite(values).all())]
 
 
 def fitting_weights(network: SadiNet, path: Path) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,12 @@ from safetensors import SafetensorError, safe_open
 from .calibration import Calibration
 from .errors import CheckpointError, DataError, SadinetError, in_one_line
 from .experiment import Experiment, from_json
+from .heatmaps import to_numpy
 from .model.config import NORM_EPS, NetworkConfig
 from .values import to_dict
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT = "sadinet-1"
 
@@ -109,13 +113,13 @@ def graph_weights(path: Path) -> dict[str, NDArray[np.float32]]:
         CheckpointError: If the file is missing, damaged, holds values that are not finite, or other layers.
     """
     arrays = {name: a for name, a in read_tensors(path, "np")[0].items() if name.startswith("backbone.")}
-    _check_finite(arrays, path)
+    check_finite(arrays, str(path))
     try:
         with np.errstate(invalid="ignore"):  # a negative variance is told below
             folded = _folded(arrays)
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"{path}: weights of another network: {in_one_line(error)}") from None
-    _check_finite(folded, path)
+    check_finite(folded, str(path))
     return {f"network.{name}": values.astype(np.float32) for name, values in folded.items()}
 
 
@@ -133,7 +137,17 @@ def _folded(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return folded
 
 
-def _check_finite(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
-    broken = [name for name, values in arrays.items() if not np.isfinite(values).all()]
+def check_finite(tensors: "Mapping[str, NDArray[Any] | Tensor]", source: str) -> None:
+    """Refuses weights that are no numbers.
+
+    Raises:
+        CheckpointError: If a value is NaN or infinite; ``source`` names them in it.
+    """
+    broken = not_finite(tensors)
     if broken:
-        raise CheckpointError(f"{path}: {', '.join(broken[:3])} holds values that are not finite")
+        raise CheckpointError(f"{source}: {', '.join(broken[:3])} holds values that are not finite")
+
+
+def not_finite(tensors: "Mapping[str, NDArray[Any] | Tensor]") -> list[str]:
+    """The names of the arrays or tensors with a value that is NaN or infinite."""
+    return [name for name, values in tensors.items() if not np.isfinite(to_numpy(values)).all()]
