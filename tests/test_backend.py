@@ -133,7 +133,8 @@ def test_openvino_computes_the_same(tmp_path):
     crops = generated(reading, 3)
     expected = TorchBackend(network, "cpu").heatmaps(crops)
     assert estimator.reading == reading
-    torch.testing.assert_close(estimator.backend.heatmaps(crops), expected, rtol=0, atol=0.02 * float(expected.max()))
+    found = torch.from_numpy(estimator.backend.heatmaps(crops))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.02 * float(expected.max()))
     (tmp_path / "y.onnx").write_bytes(b"no model")
     with pytest.raises(sadinet.CheckpointError, match=r"y\.onnx: not an ONNX model"):
         sadinet.load(tmp_path / "y.onnx", backend="openvino")
