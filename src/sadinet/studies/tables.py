@@ -72,6 +72,18 @@ def experiment_of(row: Row, dataset: str, size: str, seed: int, changes: tuple[s
     return override(base, (*row.changes, *changes, f"training.seed={seed}"))
 
 
+RATES = (0.00075, 0.0015, 0.003, 0.006, 0.012)
+"""Learning rates tried by the study of that name."""
+
+
+def _rates(name: str, title: str, variant: str) -> tuple[Row, ...]:
+    """A row per learning rate."""
+    return tuple(
+        Row(f"{name}-{rate:g}", f"{title}, {1000 * rate:g}e-3", variant, (f"training.learning_rate={rate:g}",))
+        for rate in RATES
+    )
+
+
 def _changed(name: str, title: str, *changes: str, note: str = "") -> Row:
     return Row(name, title, changes=changes, note=note)
 
@@ -170,10 +182,17 @@ STUDIES = {
                 _changed("mix", "density: mean of both", "network.distribution.kind=mix"),
                 _changed("smooth", "density: convolved", "network.distribution.kind=smooth"),
                 Row("gauss", "density: Gaussian (control)", "-gauss"),
+                _changed("alpha-0.01", "alpha 0.01", "loss.alpha=0.01"),
                 _changed("alpha-0.1", "alpha 0.1", "loss.alpha=0.1"),
                 _changed("alpha-0.5", "alpha 0.5", "loss.alpha=0.5"),
                 _changed("alpha-2", "alpha 2", "loss.alpha=2"),
             ),
+        ),
+        Study(
+            "rates",
+            "Learning rates",
+            "Is one of the two worse, or does it only ask for another learning rate?",
+            (*_rates("rfm", "RFM", "-rfm"), *_rates("sadinet", "SADI-Net", "")),
         ),
         Study(
             "baselines",
