@@ -14,8 +14,9 @@ import sadinet.studies.running
 from sadinet.cli import main
 from sadinet.errors import CheckpointError, ConfigError, DataError
 from sadinet.presets import DATASETS, VARIANTS, preset
-from sadinet.studies.report import document, half_interval, markdown, read_results, study_of, summarize, table
+from sadinet.studies.report import document, markdown, table
 from sadinet.studies.running import RESULT, RESULTS, Run, collect, plan, run_study
+from sadinet.studies.summary import half_interval, read_results, study_of, summarize
 from sadinet.studies.tables import STUDIES, Row, Study, experiment_of, study
 from sadinet.training.folder import STATE, read_log
 from sadinet.values import override
@@ -222,7 +223,7 @@ def test_the_table_and_its_csv():
     assert text[6] == "| MSE | 71.0 | 61.0 ± 1.4 | 2 | - | 1.5 | 89.3 | - |"
     assert text[7] == ("| smooth-running loss (SADI-Net) | 72.5 | 62.5 ± 2.1 | 2 | +1.50 ± 6.35 | 1.5 | 90.1 | +0.8 |")
     assert "- **smooth-running loss (SADI-Net)**: +1.50 ± 6.35 over 2 seeds: not told apart." in text
-    assert any(line.startswith("2.00 hours in all; hardware: abacus; torch: 2; commit: None") for line in text)
+    assert any("2.00 hours in all; hardware: abacus; torch: 2; commit: None" in line for line in text)
     rows = [line.split(",") for line in table(results).splitlines()]
     assert rows[0][:5] == ["row", "Head", "Mean", "Head sd", "Mean sd"]
     assert rows[2] == [

@@ -1,168 +1,44 @@
-"""Results of studies as tables, as a picture and as a document: means over seeds, paired differences, the paper's."""
+"""Results of studies as tables, as a picture and as a document, the paper's numbers beside ours."""
 
 import csv
 import io
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from scipy import stats
-
-from ..errors import ConfigError, DataError
 from ..files import replacing
-from .tables import STUDIES, Row, Study
+from .summary import Result, Summary, read_results, scores_by_seed, study_of, summarize
+from .tables import STUDIES, Study
 
-Result = dict[str, Any]
-
-INTERVALS = (
+HOW_TO_READ = (
     "Mean ± standard deviation over the seeds. Differences to the first row are paired by seed, with Student's 95 % "
     "interval of their mean: it assumes that they scatter normally, is wide for few seeds (times 4.30 for three, 12.7 "
-    "for two, none for one), and does not count that several rows are compared at once."
+    "for two, none for one), and does not count that several rows are compared at once. M: parameters that predict, in "
+    "millions. The paper's numbers are of other data and another ruler, so compare the differences."
 )
-"""What the numbers of a table are; printed under it."""
+"""What the numbers of all tables are."""
 
 
-@dataclass(frozen=True)
-class Summary:
-    """A row of a table.
-
-    Attributes:
-        row: Which.
-        seeds: With a score.
-        diverged: How many trainings ended with a loss that is not finite.
-        means: Per column, over the seeds [%]; NaN where there is none.
-        spread: Standard deviation per column; NaN for one seed.
-        difference: Of the mean column to the first row's, over the seeds that both have; NaN without.
-        interval: Half the width of its 95 % confidence interval; NaN for fewer than two such seeds.
-        pairs: How many seeds both have.
-        parameters: Of the network that predicts.
-        hours: Of all its trainings together.
-    """
-
-    row: Row
-    seeds: tuple[int, ...]
-    diverged: int
-    means: dict[str, float]
-    spread: dict[str, float]
-    difference: float
-    interval: float
-    pairs: int
-    parameters: int
-    hours: float
-
-    @property
-    def verdict(self) -> str:
-        """What the difference says."""
-        if math.isnan(self.interval):
-            return "one seed says nothing" if self.pairs else "no scores to compare"
-        if self.difference == 0 and self.interval == 0:
-            return "the same in every seed"
-        if abs(self.difference) <= self.interval:
-            return "not told apart"
-        return "better" if self.difference > 0 else "worse"
+def markdown(results: Sequence[Result]) -> str:
+    """``report.md``: the table in the paper's layout with its numbers beside ours, and how to read it."""
+    return f"{_section(results, '#')}\n{HOW_TO_READ}\n"
 
 
-def read_results(path: Path) -> list[Result]:
-    """The lines of a ``results.jsonl``.
-
-    Raises:
-        DataError: If it cannot be read, or mixes studies, data sets or sizes.
-    """
-    try:
-        results = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
-        kinds = {(r["study"], r["data"], "-".join(r["preset"].split("-")[:2])) for r in results}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"'{path}' does not hold results of a study: {error}") from error
-    if len(kinds) != 1:
-        raise DataError(f"'{path}' holds {len(kinds)} kinds of results, {sorted(kinds)}: one study, data and size each")
-    return results
-
-
-def summarize(study: Study, results: Sequence[Result]) -> list[Summary]:
-    """A summary per row that has results, in the order of the study."""
-    scores = {row.name: _by_seed(results, row.name) for row in study.rows}
-    first = scores[study.rows[0].name]
-    summaries = []
-    for row in study.rows:
-        own = [r for r in results if r["row"] == row.name]
-        if not own:
-            continue
-        here = scores[row.name]
-        columns = list(next(iter(here.values()), {"Mean": math.nan}))
-        table = {c: np.array([_known(s[c]) for s in here.values()]) for c in columns}
-        pairs = np.array([here[seed]["Mean"] - first[seed]["Mean"] for seed in here if seed in first])
-        compared = row.name != study.rows[0].name and len(pairs) > 0
-        difference = float(pairs.mean()) if compared else math.nan
-        interval = half_interval(pairs) if compared else math.nan
-        summaries.append(
-            Summary(
-                row,
-                tuple(sorted(here)),
-                sum(r["status"] == "diverged" for r in own),
-                {c: float(v.mean()) if len(v) else math.nan for c, v in table.items()},
-                {c: float(v.std(ddof=1)) if len(v) > 1 else math.nan for c, v in table.items()},
-                difference,
-                interval,
-                len(pairs) if compared else 0,
-                own[0]["parameters"],
-                sum(r["hours"] for r in own if "from" not in r),
-            )
-        )
-    return summaries
-
-
-def half_interval(differences: Any) -> float:
-    """Half the width of Student's 95 % confidence interval of the mean of ``differences``; NaN for fewer than two."""
-    count = len(differences)
-    if count < 2:
-        return math.nan
-    return float(stats.t.ppf(0.975, count - 1) * np.std(differences, ddof=1) / math.sqrt(count))
-
-
-def _by_seed(results: Sequence[Result], row: str) -> dict[int, dict[str, float]]:
-    return {r["seed"]: r["scores"] for r in results if r["row"] == row and r["scores"] is not None}
-
-
-def _known(value: float | None) -> float:
-    return math.nan if value is None else float(value)
-
-
-def study_of(results: Sequence[Result]) -> Study:
-    """The study that the results are of; rows that it no longer has are appended by name.
-
-    Raises:
-        ConfigError: If there is no such study.
-    """
-    name = results[0]["study"]
-    if name not in STUDIES:
-        raise ConfigError(f"results of a study '{name}', which does not exist; there are: {', '.join(STUDIES)}")
-    known = STUDIES[name]
-    more = sorted({r["row"] for r in results} - {row.name for row in known.rows})
-    rows = (*known.rows, *(Row(row, row) for row in more))
-    return Study(known.name, known.title, known.question, rows, known.printed)
-
-
-def markdown(results: Sequence[Result], *, level: int = 1) -> str:
-    """The table in the paper's layout with the paper's numbers beside ours, what it says, and where it comes from."""
+def _section(results: Sequence[Result], mark: str) -> str:
+    """The table, what it says and where it comes from, under a heading that begins with ``mark``."""
     study = study_of(results)
     summaries = summarize(study, results)
     columns = _columns(summaries)
     base = "-".join(results[0]["preset"].split("-")[:2])
-    lines = [f"{'#' * level} {study.title} (`{base}`, {_epochs(results)})", "", study.question, ""]
+    lines = [f"{mark} {study.title} (`{base}`, {_epochs(results)})", "", study.question, ""]
     head = ["", *columns, "seeds", "difference", "M"]
     if study.printed:
         head += ["paper", "paper's difference"]
     lines += [_row(head), _row(["---", *["---:"] * (len(head) - 1)])]
     lines += [_row(_cells(study, summary, columns)) for summary in summaries]
     lines += ["", *(f"- **{s.row.title}**: {_sentence(study, s)}" for s in summaries)]
-    lines += ["", f"Ours: {_protocol(results)}. {INTERVALS} M: parameters that predict, in millions."]
-    if study.printed:
-        lines += [f"The paper's: {study.printed}; other data and another ruler, so compare the differences."]
-    return "\n".join([*lines, "", _origin(results), ""])
+    printed = f" The paper's: {study.printed}." if study.printed else ""
+    return "\n".join([*lines, "", f"Ours: {_protocol(results)}.{printed} {_origin(results)}", ""])
 
 
 def _columns(summaries: Sequence[Summary]) -> list[str]:
@@ -279,7 +155,7 @@ def draw(results: Sequence[Result], path: Path) -> bool:
     left, right = figure.subplots(1, 2, sharey=True)
     first = dict(study.rows[0].printed).get("Mean")
     for place, s in enumerate(summaries):
-        values = [v["Mean"] for v in _by_seed(results, s.row.name).values()]
+        values = [v["Mean"] for v in scores_by_seed(results, s.row.name).values()]
         left.plot(values, [place] * len(values), "o", color="tab:blue", alpha=0.5)
         left.plot([s.means["Mean"]], [place], "|", color="black", markersize=14)
         if not math.isnan(s.difference):
@@ -330,10 +206,10 @@ def document(files: Sequence[Path]) -> str:
     """``docs/experiments.md``: every study with results, in the order of `STUDIES`."""
     read = [read_results(path) for path in sorted(files)]
     read.sort(key=lambda results: list(STUDIES).index(study_of(results).name))
-    lines = [_INTRODUCTION]
+    lines = [_INTRODUCTION, HOW_TO_READ, ""]
     missing = [s for s in STUDIES.values() if s.name not in {r[0]["study"] for r in read}]
     for results in read:
-        lines += [markdown(results, level=2)]
+        lines += [_section(results, "##")]
     if missing:
         lines += ["## Not run yet", "", *(f"- `{s.name}`: {s.title}. {s.question}" for s in missing), ""]
     return "\n".join(lines).rstrip() + "\n"
