@@ -11,31 +11,24 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from . import __version__
-from .calibration import Calibration
 from .errors import CheckpointError
 from .experiment import Experiment, to_json
 from .files import replacing
 from .model.network import SadiNet
-from .stored import FORMAT, check_finite, not_finite, parse_origin, read_tensors
+from .stored import FORMAT, Origin, check_finite, not_finite, parse_origin, read_tensors
 
 _TRAINING_PARTS = ("attention.", "head.", "distribution.")
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint(Origin):
     """A network with its origin.
 
     Attributes:
         network: In evaluation mode, float32, on the CPU.
-        experiment: What it was trained by.
-        facts: What else was written down: scores, epochs, split hashes.
-        calibration: From peaks to scores, if the network has been calibrated; a part of the facts.
     """
 
     network: SadiNet
-    experiment: Experiment
-    facts: dict[str, Any]
-    calibration: Calibration | None = None
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -107,7 +100,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         config = replace(config, learn_distribution=False)
     network = SadiNet(config, sigma=experiment.loss.sigma)
     load_weights(network, tensors, str(path))
-    return Checkpoint(network.eval(), experiment, origin.facts, origin.calibration)
+    return Checkpoint(**vars(origin), network=network.eval())
 
 
 def load_weights(network: SadiNet, tensors: Mapping[str, Tensor], source: str) -> None:

@@ -85,26 +85,27 @@ def stream_frames(
         raise ConfigError(f"smooth={smooth!r}: give 'one-euro' or 'none'")
     finder = Finder(boxes, choose_detector(detector) if boxes is None else None, max_persons)
     follower = Follower(network.reading, track, smooth)
-    frames = read_frames(source)
-    return _begin(network, frames, finder, follower, detect_every, heatmaps)
+    return _answers(read_frames(source), _Asked(network, finder, follower, detect_every, heatmaps))
 
 
-def _begin(
-    network: Network,
-    frames: Generator[Frame | Failure],
-    finder: Finder,
-    follower: Follower,
-    every: int | None,
-    heatmaps: bool,
-) -> Generator[Answer | Failure]:
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """Whom to ask for what."""
+
+    network: Network
+    finder: Finder
+    follower: Follower
+    detect_every: int | None
+    heatmaps: bool
+
+
+def _answers(frames: Generator[Frame | Failure], asked: _Asked) -> Generator[Answer | Failure]:
     with closing(frames):
         first = next(frames, None)
         if first is None:
             return
-        if isinstance(first, Frame) and first.live:
-            yield from _live(network, _again(first, frames), finder, follower, every, heatmaps)
-        else:
-            yield from _filed(network, _again(first, frames), finder, follower, every, heatmaps)
+        way = _live if isinstance(first, Frame) and first.live else _filed
+        yield from way(_again(first, frames), asked)
 
 
 def _again(first: Frame | Failure, rest: Iterator[Frame | Failure]) -> Generator[Frame | Failure]:
@@ -113,20 +114,14 @@ def _again(first: Frame | Failure, rest: Iterator[Frame | Failure]) -> Generator
     yield from rest
 
 
-def _filed(
-    network: Network,
-    frames: Generator[Frame | Failure],
-    finder: Finder,
-    follower: Follower,
-    every: int | None,
-    heatmaps: bool,
-) -> Generator[Answer | Failure]:
+def _filed(frames: Generator[Frame | Failure], asked: _Asked) -> Generator[Answer | Failure]:
     """Full batches, over the borders of frames."""
-    placed = place_persons(frames, finder, every)
-    if finder.detects:
+    network, follower = asked.network, asked.follower
+    placed = place_persons(frames, asked.finder, asked.detect_every)
+    if asked.finder.detects:
         placed = read_ahead(placed, _PLACED_AHEAD)
     waiting: deque[_Pending | Failure] = deque()
-    answers = network.answers(_batches(placed, waiting, network.batch_size), heatmaps=heatmaps)
+    answers = network.answers(_batches(placed, waiting, network.batch_size), heatmaps=asked.heatmaps)
     with closing(placed), closing(answers):
         for batch in answers:
             _hand_out(batch, waiting)
@@ -134,15 +129,9 @@ def _filed(
         yield from _finished(waiting, follower)
 
 
-def _live(
-    network: Network,
-    frames: Generator[Frame | Failure],
-    finder: Finder,
-    follower: Follower,
-    every: int | None,
-    heatmaps: bool,
-) -> Generator[Answer | Failure]:
+def _live(frames: Generator[Frame | Failure], asked: _Asked) -> Generator[Answer | Failure]:
     """Frame by frame as they come: nothing waits for a frame that is not there yet."""
+    network, finder = asked.network, asked.finder
     last: Poses | None = None
     since = 0
     seen, gone = as_score(network.reading, SEEN), as_score(network.reading, GONE)
@@ -151,7 +140,7 @@ def _live(
             yield item
             continue
         since += 1
-        if last is not None and len(last) and finder.detects and since < (every or DETECT_EVERY):
+        if last is not None and len(last) and finder.detects and since < (asked.detect_every or DETECT_EVERY):
             clock = Clock()
             height, width = item.pixels.shape[:2]
             boxes, _ = follow_boxes(
@@ -172,9 +161,10 @@ def _live(
         pending = _Pending(place)
         persons = [(item.pixels, crop) for crop in place.crops()]
         size = network.batch_size
-        for batch in network.answers((persons[i : i + size] for i in range(0, len(persons), size)), heatmaps=heatmaps):
+        batches = (persons[i : i + size] for i in range(0, len(persons), size))
+        for batch in network.answers(batches, heatmaps=asked.heatmaps):
             pending.found.extend(batch)
-        answer = follower.finish(place, pending.found)
+        answer = asked.follower.finish(place, pending.found)
         last = answer.poses
         yield answer
 
