@@ -1,35 +1,53 @@
 """How the two terms of the joint loss pull at what they share: sizes and directions of their gradients.
 
-    python benchmarks/gradients.py DATA WEIGHTS [WEIGHTS ...] [--untrained] [--batches 20]
+    python benchmarks/gradients.py DATA [--steps 0,30,100,300,900] [--batches 24] [--set loss.alpha=0.1]
 
-Gradients of the heatmap loss (Eq. 6) and of the learnable heatmaps' loss (Eq. 7, alpha 1) in those parameters of the
-backbone that both reach, over augmented batches of training persons, in training mode, float32. WEIGHTS must have the
-training-only parts (a training's best.safetensors); with --untrained the same network from its seed is measured first.
-Prints a line of JSON for each:
+Trains `lsp-t` and stops now and then to compare the gradients of the heatmap loss (Eq. 6) and of the learnable
+heatmaps' loss (Eq. 7, alpha 1) in those parameters of the backbone that both reach, over augmented batches of training
+persons, in training mode, float32. Prints a line of JSON for each:
 
-    ratio       size of the second gradient over that of the first, batch by batch, median
-    cosine      of the angle between the two, batch by batch, median
-    steady_*    what all batches agree upon: squared size of the mean gradient over the mean squared size, without bias
-    cosine_mean of the angle between the two mean gradients, without noise's share
+    ratio        size of the second gradient over that of the first, batch by batch, median
+    cosine       of the angle between the two, batch by batch, median
+    signal_*     what all batches agree upon: squared size of the mean gradient over the mean squared size, without bias
+    cosine_mean  of the angle between the two mean gradients, without noise's share; null where there is no signal
 """
 
 import argparse
+import copy
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from itertools import chain, count, islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sadinet import load_checkpoint
-from sadinet.data.augment import upper_body
 from sadinet.data.dataset import Batch, PersonDataset
 from sadinet.data.splits import read_split
 from sadinet.experiment import Experiment
 from sadinet.model.config import STRIDE
 from sadinet.model.loss import joint_loss
 from sadinet.model.network import SadiNet
+from sadinet.presets import preset
+from sadinet.training.distributed import World
+from sadinet.training.learner import Learner
+from sadinet.values import override
+
+SETTINGS = (
+    "training.batch_size=32",
+    "training.precision=bfloat16",
+    "training.schedule=cosine",
+    "training.epochs=12",
+    "training.warmup_epochs=0.25",
+    "training.learning_rate=0.0015",
+    "network.input_size=96",
+    "network.distribution.table_size=65",
+    "loss.sigma=1.5",
+    "loss.target=unbiased",
+)
+"""Those of the studies in docs/experiments.md, `lsp-t`, 12 epochs."""
 
 
 def gradients(network: SadiNet, experiment: Experiment, batches: Sequence[Batch]) -> Tensor:
@@ -50,59 +68,58 @@ def gradients(network: SadiNet, experiment: Experiment, batches: Sequence[Batch]
     return torch.stack([torch.stack(row) for row in rows]).double()
 
 
-def compared(g: Tensor) -> dict[str, float]:
+def compared(g: Tensor) -> dict[str, float | None]:
     """The numbers of this module's head, of gradients ``(2, N, P)``.
 
     The size of a mean of N noisy gradients is too large by the noise's share; the mean product of *different* batches
     is not, and stands in for squared sizes and products of the true means.
     """
-    count = g.shape[1]
+    n = g.shape[1]
     inner = torch.einsum("anp,bmp->abnm", g, g)
-    own = torch.diagonal(inner, dim1=2, dim2=3).mean(2)
-    apart = (inner.sum((2, 3)) - own * count) / (count * (count - 1))
+    same = torch.diagonal(inner, dim1=2, dim2=3).mean(2)
+    apart = (inner.sum((2, 3)) - same * n) / (n * (n - 1))
     sizes = g.norm(dim=2)
-    cosine = (g[0] * g[1]).sum(1) / sizes.prod(0)
+    both = float(apart[0, 0]), float(apart[1, 1])
     return {
         "ratio": float((sizes[1] / sizes[0]).median()),
-        "cosine": float(cosine.median()),
-        "steady_heatmaps": float(apart[0, 0] / own[0, 0]),
-        "steady_distribution": float(apart[1, 1] / own[1, 1]),
-        "ratio_mean": float((apart[1, 1] / apart[0, 0]).clamp(min=0).sqrt()),
-        "cosine_mean": float(apart[0, 1] / (apart[0, 0] * apart[1, 1]).clamp(min=1e-300).sqrt()),
+        "cosine": float(((g[0] * g[1]).sum(1) / sizes.prod(0)).median()),
+        "signal_heatmaps": both[0] / float(same[0, 0]),
+        "signal_distribution": both[1] / float(same[1, 1]),
+        "cosine_mean": float(apart[0, 1]) / math.sqrt(both[0] * both[1]) if min(both) > 0 else None,
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("weights", type=Path, nargs="+")
-    parser.add_argument("--untrained", action="store_true")
-    parser.add_argument("--batches", type=int, default=20)
+    parser.add_argument("--steps", default="0,30,100,300,900")
+    parser.add_argument("--batches", type=int, default=24)
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
     arguments = parser.parse_args()
-    persons = read_split("lsp+lspet", "train", arguments.data).persons
-    untrained = arguments.untrained
-    for path in arguments.weights:
-        checkpoint = load_checkpoint(path)
-        experiment = checkpoint.experiment
-        dataset = PersonDataset(
-            persons,
-            size=experiment.network.input_size,
-            flip_index=experiment.skeleton.flip_index,
-            upper_body=upper_body(experiment.skeleton),
-            augment=experiment.data.augment,
-            seed=experiment.training.seed,
-        )
-        order = dataset.order(0)[: arguments.batches * experiment.training.batch_size]
-        batches = list(dataset.batches(0, np.array_split(order, arguments.batches)))
-        networks = {"trained": checkpoint.network}
-        if untrained:
-            torch.manual_seed(experiment.training.seed)
-            networks = {"untrained": SadiNet(experiment.network, sigma=experiment.loss.sigma)} | networks
-            untrained = False
-        for state, network in networks.items():
-            numbers = compared(gradients(network, experiment, batches))
-            about = {"weights": str(path), "state": state, "batches": arguments.batches, "alpha": experiment.loss.alpha}
-            print(json.dumps(about | {k: round(v, 4) for k, v in numbers.items()}), flush=True)
+    experiment = override(preset("lsp-t"), [*SETTINGS, *arguments.set])
+    dataset = PersonDataset(
+        read_split("lsp+lspet", "train", arguments.data).persons,
+        size=experiment.network.input_size,
+        flip_index=experiment.skeleton.flip_index,
+        augment=experiment.data.augment,
+        seed=experiment.training.seed,
+    )
+    learner = Learner(experiment, torch.device("cpu"), World())
+    size, stops = experiment.training.batch_size, sorted(map(int, arguments.steps.split(",")))
+
+    def batches(epoch: int) -> Iterator[Batch]:
+        order = dataset.order(epoch)
+        return dataset.batches(epoch, np.array_split(order[: len(order) // size * size], len(order) // size))
+
+    probe = list(islice(batches(experiment.training.epochs), arguments.batches))
+    steps = chain.from_iterable(batches(epoch) for epoch in count())
+    for done, batch in enumerate(islice(steps, stops[-1] + 1)):
+        if done in stops:
+            numbers = compared(gradients(copy.deepcopy(learner.network), experiment, probe))
+            about = {"step": done, "alpha": experiment.loss.alpha, "seed": experiment.training.seed}
+            rounded = {k: None if v is None else round(v, 4) for k, v in numbers.items()}
+            print(json.dumps(about | rounded | {"set": arguments.set}), flush=True)
+        learner.step(batch, epoch=done * size / len(dataset), done=done)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 import sadinet
-from sadinet.estimator import Estimator, Inference
+from sadinet.crops import Inference
+from sadinet.estimator import Estimator
 from sadinet.geometry import Crop, image_to_crop
 from sadinet.images import warp
 from sadinet.model.network import SadiNet

@@ -18,8 +18,9 @@ import numpy as np
 import torch
 
 import sadinet
+from sadinet.crops import SIX_SCALES, Inference
 from sadinet.data.splits import read_split
-from sadinet.estimator import SIX_SCALES, Estimator, Inference
+from sadinet.estimator import Estimator
 from sadinet.evaluate import predict_persons, protocol_of
 from sadinet.report import score_persons
 

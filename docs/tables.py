@@ -140,6 +140,21 @@ def _what(line: dict[str, Any]) -> str:
     return f"`{line['what']}` at {line['input']} px, {line['persons']} persons"
 
 
+def gradients(lines: list[dict[str, Any]]) -> str:
+    """How the two terms of the loss pull at the backbone, by step of a training."""
+    rows = [
+        [
+            str(line["step"]),
+            f"{line['ratio']:.1f}",
+            f"{line['cosine']:.2f}",
+            *(f"{100 * max(line[f'signal_{term}'], 0):.0f} %" for term in ("heatmaps", "distribution")),
+        ]
+        for line in lines
+    ]
+    head = ["step", "size, second over first", "cosine", "signal, heatmaps", "signal, learnable heatmaps"]
+    return markdown(head, rows)
+
+
 def coco(lines: list[dict[str, Any]]) -> str:
     """Poses of COCO's persons in detected and in true boxes."""
     rows = [
@@ -159,7 +174,7 @@ def coco(lines: list[dict[str, Any]]) -> str:
 
 TABLES: dict[str, Callable[[Any], str]] = {
     **{"scores": scores, "calibration": calibration, "log": log, "profile": profile, "startup": startup},
-    **{"video": video, "soak": soak, "parity": parity, "ratios": ratios, "coco": coco},
+    **{"video": video, "soak": soak, "parity": parity, "ratios": ratios, "coco": coco, "gradients": gradients},
     **runpy.run_path(str(ROOT / "benchmarks" / "peers" / "page.py"))["TABLES"],
 }
 

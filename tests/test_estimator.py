@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from sadinet.crops import SIX_SCALES, Inference
 from sadinet.errors import ConfigError, DataError, ImageError
-from sadinet.estimator import SIX_SCALES, Estimator, Inference
+from sadinet.estimator import Estimator
 from sadinet.geometry import BOX_MARGIN, Crop, apply, image_to_crop, whole_image
 from sadinet.heatmaps import average_scales
 from sadinet.model.config import STRIDE

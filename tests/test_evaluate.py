@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sadinet.crops import Inference
 from sadinet.data.person import Person
 from sadinet.data.splits import Split
 from sadinet.errors import DataError
-from sadinet.estimator import Inference
 from sadinet.evaluate import evaluate_split, predict_persons, protocol_of, reliability_of
 from sadinet.geometry import Crop
 from sadinet.metrics import LSP_PCK, MPII_PCKH

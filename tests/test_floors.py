@@ -50,6 +50,7 @@ FLOORS: dict[str, float] = {
     "submission": 5,
     "studies.gallery": 5,
     "breakdown": 3.5,
+    "crops": 3.4,
     "estimator": 3.5,
     "exporting.graph": 4.3,
     "exporting.quantize": 4,
@@ -81,8 +82,8 @@ FLOORS: dict[str, float] = {
 # Members of these import each other, in no circle.
 PACKAGES = {"cli", "data", "exporting", "media", "model", "persons", "predicting", "studies", "training"}
 # May import the package's own modules inside functions too; floors hold there all the same.
-# TensorBoard's writer (folder) needs tensorboard; the estimator and its maker load torch only where torch computes.
-LAZY: set[str] = {"calibration", "cli", "estimator", "models", "persons.track", "training.folder"}
+# TensorBoard's writer (folder) needs tensorboard; crops and models load torch only where torch computes.
+LAZY: set[str] = {"calibration", "cli", "crops", "models", "persons.track", "training.folder"}
 REQUIRED = {"PIL", "numpy", "safetensors", "scipy", "torch", "tqdm"}
 # Needed for one purpose only, so imported where that purpose is.
 EXTRAS = {"av", "h5py", "matplotlib", "onnx", "onnxruntime", "onnxscript", "pandas", "skimage", "supervision"}

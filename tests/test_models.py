@@ -7,8 +7,8 @@ import torch
 
 from sadinet import models
 from sadinet.checkpoint import load_checkpoint, save_checkpoint
+from sadinet.crops import SIX_SCALES
 from sadinet.errors import CheckpointError
-from sadinet.estimator import SIX_SCALES
 from sadinet.model.network import SadiNet
 from sadinet.models import Model, embedded_models, load, weights_file
 from sadinet.presets import preset

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from sadinet.checkpoint import load_checkpoint, save_checkpoint
+from sadinet.crops import Inference
 from sadinet.data.splits import read_split
-from sadinet.estimator import Estimator, Inference
+from sadinet.estimator import Estimator
 from sadinet.evaluate import evaluate_split
 from sadinet.geometry import Crop, apply, image_to_crop
 from sadinet.heatmaps import unmirror_moments

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .checkpoint import load_checkpoint, save_checkpoint
+    from .crops import SIX_SCALES, Inference
     from .draw import draw_heatmaps, draw_poses
     from .errors import CheckpointError, ConfigError, DataError, ImageError, SadinetError
-    from .estimator import SIX_SCALES, Estimator, Inference
+    from .estimator import Estimator
     from .experiment import Experiment
     from .images import read_image, write_image
     from .media.sources import Failure, Frame, read_frames
@@ -37,7 +38,8 @@ _HOME = {
     "persons.detect": ("Detections", "Detector", "find_detector"),
     "draw": ("draw_heatmaps", "draw_poses"),
     "errors": ("CheckpointError", "ConfigError", "DataError", "ImageError", "SadinetError"),
-    "estimator": ("SIX_SCALES", "Estimator", "Inference"),
+    "crops": ("SIX_SCALES", "Inference"),
+    "estimator": ("Estimator",),
     "experiment": ("Experiment",),
     "images": ("read_image", "write_image"),
     "models": ("embedded_models", "load"),

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .backend import Backend, Engine, OnnxBackend, OpenVinoBackend, is_installed
+from .crops import SIX_SCALES, Inference
 from .errors import CheckpointError, ConfigError
-from .estimator import SIX_SCALES, Estimator, Inference
+from .estimator import Estimator
 from .reading import Reading
 from .stored import Origin, graph_name, graph_weights, read_origin
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from sadinet.calibration import Calibration
+from sadinet.crops import Inference
 from sadinet.errors import ConfigError, DataError
-from sadinet.estimator import Estimator, Inference
+from sadinet.estimator import Estimator
 from sadinet.geometry import DETECTED_MARGIN, overlap
 from sadinet.media.sources import Failure, Frame
 from sadinet.persons import finding

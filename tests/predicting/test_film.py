@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from sadinet.crops import Inference
 from sadinet.errors import ConfigError, DataError
-from sadinet.estimator import Estimator, Inference
+from sadinet.estimator import Estimator
 from sadinet.images import write_image
 from sadinet.media.sources import Entry
 from sadinet.media.video import VideoReader

@@ -17,12 +17,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..checkpoint import fitting_weights
+from ..crops import Inference
 from ..data.augment import upper_body
 from ..data.dataset import Batch, PersonDataset
 from ..data.resident import ResidentDataset, resident_bytes
 from ..data.splits import Split, read_split
 from ..errors import ConfigError, Diverged, Stopped, TrainingError
-from ..estimator import Estimator, Inference
+from ..estimator import Estimator
 from ..evaluate import evaluate_split
 from ..experiment import Experiment
 from ..torch_backend import find_device
