@@ -10,6 +10,7 @@
 #
 # The schedule: 60 epochs of 64 persons, cosine, EMA, sub-pixel targets, stronger augmentation. For the paper's own
 # (210 epochs, steps) add: --set training.epochs=210 --set training.schedule=steps --set training.ema=0
+# On small networks a tenth of the weight of the learnable heatmaps was much better (docs/lab.md): --set loss.alpha=0.1
 set -euo pipefail
 data=$1 out=$2 seconds=${3:-560}
 shift 2; [ $# -gt 0 ] && shift

@@ -16,7 +16,7 @@ from sadinet.images import read_image, warp
 from sadinet.model.network import SadiNet
 from sadinet.models import load
 from sadinet.presets import preset
-from sadinet.studies.gallery import Answers, ask, choose, draw_heatmaps, short_names, write_gallery
+from sadinet.studies.gallery import ask, choose, draw_heatmaps, short_names, write_gallery
 
 from ..micro import toy_folder
 
@@ -77,8 +77,17 @@ def test_photographs_can_be_left_out(split, answers, tmp_path):
     cells = read_image(sheet)[18 : 18 + 96].reshape(-1, 3).astype(int)
     plain = (np.abs(cells - 72) < 4).all(1).mean()
     assert 0.5 < plain < 1  # grey, and sticks on it
-    with pytest.raises(ConfigError, match="over the photographs"):
-        write_gallery(split, answers, tmp_path, heatmaps=True, photographs=False)
+
+
+def test_heatmaps_without_the_photograph_lie_on_the_labelled_figure(split, answers):
+    person, side = split.persons[0], 160
+    picture = draw_heatmaps(person, answers, photographs=False, side=side)
+    seen = draw_heatmaps(person, answers, side=side)
+    assert picture.shape == seen.shape
+    cell, other = (p[36 : 36 + side, 2 * side : 3 * side].astype(int) for p in (picture, seen))
+    plain = (np.abs(cell - round(0.6 * 72)) < 4).all(2)
+    assert 0.5 < plain.mean() < 1
+    assert (np.abs(other - round(0.6 * 72)) < 4).all(2).mean() < 0.5  # where the photograph was
 
 
 def test_a_heatmap_is_yellow_at_its_peak(split, answers):
@@ -98,12 +107,10 @@ def test_a_heatmap_is_yellow_at_its_peak(split, answers):
     assert around[2] < 90
 
 
-def test_weights_that_do_not_fit_are_refused(split, answers, tmp_path):
+def test_weights_that_do_not_fit_are_refused(split):
     experiment = preset("toy-t-regression")
-    regression = Estimator(SadiNet(experiment.network), experiment)
-    answer = Answers("r", regression, *(getattr(answers[0], name) for name in ("xy", "score", "errors", "found")))
     with pytest.raises(ConfigError, match="r regresses a mean and draws no heatmaps"):
-        write_gallery(split, [answer], tmp_path, heatmaps=True)
+        ask("r", Estimator(SadiNet(experiment.network), experiment), split, heatmaps=True)
     other = preset("mpii-t-rfm")
     with pytest.raises(DataError, match="m has the 16 keypoints of 'mpii' and toy/val has 14"):
         ask("m", Estimator(SadiNet(other.network), other), split)
@@ -116,7 +123,8 @@ def test_the_command_draws(data, tmp_path, capsys):
     paths = capsys.readouterr().out.split()
     assert str(out / "worst.jpg") in paths
     assert all(Path(path).is_file() for path in paths)
-    assert main(["gallery", "lsp-t", *common, "--heatmaps", "--no-photographs"]) == 2
+    assert main(["gallery", "lsp-t", *common, "--heatmaps", "--no-photographs"]) == 0
+    assert (out / "worst-heatmaps-1.jpg").is_file()
 
 
 def test_weights_of_one_name_are_told_apart_by_their_folders():

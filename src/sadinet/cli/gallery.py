@@ -29,7 +29,7 @@ def _gallery(arguments: argparse.Namespace) -> int:
     answers = []
     for name in arguments.weights:
         estimator = make_estimator(argparse.Namespace(**(vars(arguments) | {"weights": name})))
-        answers.append(ask(name, estimator, split, quiet=arguments.quiet))
+        answers.append(ask(name, estimator, split, heatmaps=arguments.heatmaps, quiet=arguments.quiet))
     written = write_gallery(
         split,
         answers,

@@ -52,12 +52,22 @@ class Answers:
     found: Floats
 
 
-def ask(name: str, estimator: Estimator, split: Split, *, quiet: bool = True) -> Answers:
+def ask(name: str, estimator: Estimator, split: Split, *, heatmaps: bool = False, quiet: bool = True) -> Answers:
     """The answers of an estimator on all persons of a split.
 
+    Args:
+        name: Of its weights.
+        estimator: Whom to ask.
+        split: About whom.
+        heatmaps: Its heatmaps will be drawn too.
+        quiet: No progress bar.
+
     Raises:
+        ConfigError: If heatmaps are wanted of a network whose answer is the mean.
         DataError: If it has other keypoints than the data set.
     """
+    if heatmaps and estimator.reading.answer == "mean":
+        raise ConfigError(f"{name} regresses a mean and draws no heatmaps: leave --heatmaps or it out")
     if len(estimator.skeleton) != len(split.persons[0].xy):
         raise DataError(
             f"{name} has the {len(estimator.skeleton)} keypoints of '{estimator.skeleton.name}' and {split.name} has "
@@ -114,15 +124,7 @@ def write_gallery(
 
     Returns:
         The files.
-
-    Raises:
-        ConfigError: If heatmaps are wanted of a network whose answer is the mean, or without the photographs.
     """
-    if heatmaps and not photographs:
-        raise ConfigError("heatmaps are drawn over the photographs: leave --heatmaps or --no-photographs out")
-    regressed = [a.name for a in answers if a.estimator.reading.answer == "mean"]
-    if heatmaps and regressed:
-        raise ConfigError(f"{regressed[0]} regresses a mean and draws no heatmaps: leave --heatmaps or it out")
     out.mkdir(parents=True, exist_ok=True)
     written, listed = [], {}
     for rule in rules:
@@ -139,7 +141,7 @@ def write_gallery(
         written.append(out / f"{rule}.jpg")
         for number, i in enumerate(chosen if heatmaps else (), 1):
             path = out / f"{rule}-heatmaps-{number}.jpg"
-            write_image(draw_heatmaps(split.persons[i], answers), path)
+            write_image(draw_heatmaps(split.persons[i], answers, photographs=photographs), path)
             written.append(path)
     with replacing(out / "gallery.json") as file:
         file.write_text(json.dumps({"data": split.name, "persons_hash": split.hash, **listed}, indent=1) + "\n")
@@ -185,19 +187,19 @@ def _drawn(cut: Pixels, xy: Floats, score: NDArray[np.generic], skeleton: Skelet
     return draw_poses(cut, Poses(xy[None], np.asarray(score, np.float64)[None], box[None], skeleton, size), min_score=0)
 
 
-def draw_heatmaps(person: Person, answers: Sequence[Answers], *, side: int = 160) -> Pixels:
+def draw_heatmaps(person: Person, answers: Sequence[Answers], *, photographs: bool = True, side: int = 160) -> Pixels:
     """The heatmaps of one person: a row per weights, a column per keypoint, in two blocks; all together come first.
 
-    Each is laid over the picture, from clear at 0 to yellow at its own peak, whose value stands in the corner; rings
-    mark the labelled places.
+    Each is laid over the picture, or over the labelled figure where photographs may not be shown, from clear at 0 to
+    yellow at its own peak, whose value stands in the corner; rings mark the labelled places.
     """
     skeleton, image_to_cell = answers[0].estimator.skeleton, image_to_crop(person.crop, side)
     image = person.read()
-    cut = warp(image, image_to_cell, side)
-    faded = cut.astype(np.float32).mean(2, keepdims=True).repeat(3, 2) * 0.6
+    cut = warp(image, image_to_cell, side) if photographs else np.full((side, side, 3), _GREY, np.uint8)
     places = apply(image_to_cell, _labelled(person))
     titles = [person.id, "all", *(name.replace("_", " ") for name in skeleton.keypoints)]
     labelled = _drawn(cut, places, person.labelled, skeleton)
+    faded = (cut if photographs else labelled).astype(np.float32).mean(2, keepdims=True).repeat(3, 2) * 0.6
     rows = []
     for answer in answers:
         size = answer.estimator.input_size
