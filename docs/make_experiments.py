@@ -17,13 +17,32 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
 
+FIGURE_7 = """\
+## Figure 7: heatmaps of hard persons
+
+The validation person with most occluded keypoints and the one turned furthest, as the Hourglass, HRNet and SADI-Net of the
+study `baselines` see them (seed 0; three epochs at 128 px, so all of them are unsure). Drawn without the photographs, which are
+not ours to show, over the labelled figure; rings mark the labelled place of each keypoint, the number is the peak.
+
+```console
+$ sadinet gallery runs/studies/baselines/{hourglass,hrnet,sadinet}/seed-0 --dataset lsp+lspet --data DATA \\
+    --heatmaps --no-photographs
+```
+
+![the heatmaps of three networks of a bent person](images/figure-7-occluded.jpg)
+
+![the heatmaps of three networks of a person upside down](images/figure-7-upside-down.jpg)
+"""
+"""Written as it is: the pictures are made by `sadinet gallery`."""
+
+
 def make(results: Path = RESULTS) -> str:
     """The document."""
     text = document(sorted((results / "studies").glob("*.jsonl")))
     for name, section in (("test_time.json", test_time), ("breakdown.json", breakdown)):
         if (results / name).is_file():
             text += "\n" + section(json.loads((results / name).read_text("utf-8")))
-    return text
+    return text + "\n" + FIGURE_7
 
 
 def test_time(answer: dict[str, Any]) -> str:
