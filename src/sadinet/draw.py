@@ -28,8 +28,8 @@ _PERSONS: tuple[Colour, ...] = (  # of ids; neighbours differ most, all bear dar
 )
 _HEAT: tuple[Colour, ...] = ((38, 8, 92), (150, 20, 130), (235, 70, 70), (255, 170, 40), (255, 250, 190))
 
-MIN_SCORE = 0.4
-"""Keypoints from this score on are drawn: of the guessed legs of somebody cut off at the hips most lie below."""
+MIN_SCORE = 0.5
+"""Keypoints from this score on are drawn: where scores are probabilities, those that are rather right than wrong."""
 
 _THICKNESS = 0.013  # of the longer side of the person's box
 _LEAST, _MOST = 1.6, 14.0  # of the thickness [px]

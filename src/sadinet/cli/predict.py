@@ -52,7 +52,7 @@ def add(commands: Any) -> None:
         help="which files (default: img,json; for videos video,jsonl)",
     )
     results.add_argument(
-        "--min-score", type=float, default=0.4, help="draw keypoints from this score on (default: 0.4)"
+        "--min-score", type=float, default=0.5, help="draw keypoints from this score on (default: 0.5)"
     )
     results.add_argument("--heatmaps", action="store_true", help="draw where the network thinks the keypoints are")
     results.add_argument("--no-draw", action="store_true", help="no pictures and videos, only numbers")
