@@ -20,9 +20,10 @@ RESULTS = ROOT / "benchmarks" / "results"
 FIGURE_7 = """\
 ## Figure 7: heatmaps of hard persons
 
-The validation person with most occluded keypoints and the one turned furthest, as the Hourglass, HRNet and SADI-Net of the
-study `baselines` see them (seed 0; three epochs at 128 px, so all of them are unsure). Drawn without the photographs, which are
-not ours to show, over the labelled figure; rings mark the labelled place of each keypoint, the number is the peak.
+The validation person with most occluded keypoints and the one turned furthest, as the Hourglass, HRNet and SADI-Net
+of the study `baselines` see them (seed 0; three epochs at 128 px, so all of them are unsure). Drawn without the
+photographs, which are not ours to show, over the labelled figure; rings mark the labelled place of each keypoint, the
+number is the peak.
 
 ```console
 $ sadinet gallery runs/studies/baselines/{hourglass,hrnet,sadinet}/seed-0 --dataset lsp+lspet --data DATA \\
