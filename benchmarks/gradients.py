@@ -1,6 +1,6 @@
 """How the two terms of the joint loss pull at what they share: sizes and directions of their gradients.
 
-    python benchmarks/gradients.py DATA [--steps 0,30,100,300,900] [--batches 24] [--set loss.alpha=0.1]
+    python benchmarks/gradients.py DATA [--steps 0,30,100,300,900] [--batches 32] [--set loss.alpha=0.1]
 
 Trains `lsp-t` and stops now and then to compare the gradients of the heatmap loss (Eq. 6) and of the learnable
 heatmaps' loss (Eq. 7, alpha 1) in those parameters of the backbone that both reach, over augmented batches of training
@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sadinet.data.augment import upper_body
 from sadinet.data.dataset import Batch, PersonDataset
 from sadinet.data.splits import read_split
 from sadinet.experiment import Experiment
@@ -93,7 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--steps", default="0,30,100,300,900")
-    parser.add_argument("--batches", type=int, default=24)
+    parser.add_argument("--batches", type=int, default=32)
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
     arguments = parser.parse_args()
     experiment = override(preset("lsp-t"), [*SETTINGS, *arguments.set])
@@ -101,6 +102,7 @@ def main() -> None:
         read_split("lsp+lspet", "train", arguments.data).persons,
         size=experiment.network.input_size,
         flip_index=experiment.skeleton.flip_index,
+        upper_body=upper_body(experiment.skeleton),
         augment=experiment.data.augment,
         seed=experiment.training.seed,
     )

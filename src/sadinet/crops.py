@@ -186,9 +186,8 @@ class CropEstimator:
         else:
             side, sigma = self.input_size, sigma * self.reading.stride * min(scales) / max(scales)
             persons = len(maps[0])
-            step = (
-                persons if getattr(maps[0], "is_cuda", False) else 1
-            )  # one person's fine maps fit a processor's cache
+            # One person's fine maps fit a processor's cache.
+            step = persons if getattr(maps[0], "is_cuda", False) else 1
             averaged = (
                 average_scales([part[i : i + step] for part in maps], scales, side) for i in range(0, persons, step)
             )
