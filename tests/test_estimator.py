@@ -9,14 +9,12 @@ import torch.nn.functional as F
 from PIL import Image
 
 from sadinet.crops import SIX_SCALES, Inference
-from sadinet.errors import ConfigError, DataError, ImageError
+from sadinet.errors import DataError, ImageError
 from sadinet.estimator import Estimator
 from sadinet.geometry import BOX_MARGIN, Crop, apply, image_to_crop, whole_image
-from sadinet.heatmaps import average_scales
 from sadinet.model.config import STRIDE
 from sadinet.presets import preset
 from sadinet.skeleton import LSP
-from sadinet.torch_backend import find_device
 from sadinet.values import override
 
 WIDTH, HEIGHT = 190, 230
@@ -310,92 +308,3 @@ class TestSizes:
             make().predict(tmp_path / "no.jpg")
         with pytest.raises(ImageError, match="no pixels"):
             make().predict(np.zeros((0, 5, 3), np.uint8))
-
-
-def slow_average(heatmaps, scales, size):
-    """`average_scales` of one map per scale ``(h, w)``, pixel by pixel."""
-    result = np.zeros((size, size))
-    for values, scale in zip(heatmaps, scales, strict=True):
-        side = len(values)
-        padded = np.zeros((side + 2, side + 2))
-        padded[1:-1, 1:-1] = values
-        for row in range(size):
-            for column in range(size):
-                # as shares of the crop of scale 1 from its centre, then as pixels of this map
-                place = (np.array([column, row]) + 0.5) / size * max(scales) - max(scales) / 2
-                x, y = (place / scale + 0.5) * side - 0.5
-                if not (-1 <= x < side and -1 <= y < side):
-                    continue
-                left, top = int(np.floor(x)), int(np.floor(y))
-                u, v = x - left, y - top
-                around = padded[top + 1 : top + 3, left + 1 : left + 3]
-                result[row, column] += np.array([1 - v, v]) @ around @ np.array([1 - u, u])
-    return result / len(scales)
-
-
-class TestAverageScales:
-    def test_it_is_the_slow_one(self):
-        scales = (0.7, 1.0, 1.3)
-        rng = np.random.default_rng(5)
-        maps = rng.random((3, 2, 4, 9, 9))
-        fast = average_scales([torch.from_numpy(m) for m in maps], scales, 31)
-        assert fast.shape == (2, 4, 31, 31)
-        for b, k in ((0, 0), (1, 3)):
-            np.testing.assert_allclose(fast[b, k], slow_average(maps[:, b, k], scales, 31), atol=1e-9)
-
-    @pytest.mark.parametrize("place", [(0.0, 0.0), (0.21, -0.13), (-0.252, 0.117)])
-    def test_a_keypoint_is_at_the_same_place_at_every_scale(self, place):
-        """``place`` in sides of the crop of scale 1, from its centre."""
-        size, side, spread = 128, 32, 2.0
-        heatmaps = []
-        for scale in SIX_SCALES:
-            at = (np.array(place) / scale + 0.5) * side - 0.5
-            heatmaps.append(torch.from_numpy(blob((side, side), at, spread / scale) / 255)[None, None])
-        expected = (np.array(place) / max(SIX_SCALES) + 0.5) * size - 0.5
-        y, x = np.mgrid[:size, :size]
-        single = [
-            average_scales([m, torch.zeros_like(m)], (s, 1.3), size)[0, 0]
-            for m, s in zip(heatmaps, SIX_SCALES, strict=True)
-        ]
-        for mean in (average_scales(heatmaps, SIX_SCALES, size)[0, 0], *single):
-            weights = mean.numpy() / mean.numpy().sum()
-            assert np.hypot((weights * x).sum() - expected[0], (weights * y).sum() - expected[1]) < 0.3
-
-    def test_one_scale_at_its_own_size_is_itself(self):
-        heatmaps = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-        torch.testing.assert_close(average_scales([heatmaps], (1.2,), 16), heatmaps)
-
-    def test_nothing_cannot_be_averaged(self):
-        with pytest.raises(ConfigError, match="no scales"):
-            average_scales([], (), 16)
-
-
-class TestInference:
-    @pytest.mark.parametrize(
-        "wrong",
-        [
-            {"scales": ()},
-            {"scales": (1.0, 0.0)},
-            {"scales": (-1.0,)},
-            {"scales": (float("nan"),)},
-            {"scales": (float("inf"),)},
-            {"batch_size": 0},
-            {"threads": 0},
-        ],
-    )
-    def test_nonsense_is_refused(self, wrong):
-        with pytest.raises(ConfigError, match=next(iter(wrong))):
-            Inference(**wrong)
-
-    def test_it_describes_itself(self):
-        assert Inference(flip=True).describe() == "1 scale + flip"
-        assert Inference(flip=False, scales=SIX_SCALES).describe() == "6 scales"
-
-    @pytest.mark.parametrize("name", ["toaster", "cuda:99", "cpu:x"])
-    def test_a_device_that_is_not_there_is_refused(self, experiment, name):
-        with pytest.raises(ConfigError, match=f"device '{name}' cannot be used"):
-            Estimator(Blobs(), experiment, device=name)
-
-    def test_the_device_may_be_named_or_left_to_be_found(self):
-        assert find_device("cpu") == torch.device("cpu")
-        assert find_device(None).type in ("cpu", "cuda")

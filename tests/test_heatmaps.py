@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from sadinet.crops import SIX_SCALES
+from sadinet.errors import ConfigError
 from sadinet.geometry import apply, mirror
 from sadinet.heatmaps import _neighbourhood, argmax, average_scales, decode, unmirror
 from sadinet.model.targets import gaussian_targets, target_weights
@@ -186,3 +188,46 @@ def test_unmirror_undoes_the_mirror_of_keypoints(generator):
     torch.testing.assert_close(
         unmirror(maps, FIGURE.flip_index), gaussian_targets(xy, size, sigma=1.5, kind="unbiased")
     )
+
+
+def blob(side, at, spread):
+    """A Gaussian of peak 1 at ``at``, ``(side, side)``."""
+    y, x = np.mgrid[:side, :side]
+    return torch.from_numpy(np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / (2 * spread**2)))
+
+
+class TestAverageScales:
+    def test_it_is_the_slow_one(self):
+        scales = (0.7, 1.0, 1.3)
+        rng = np.random.default_rng(5)
+        maps = rng.random((3, 2, 4, 9, 9))
+        fast = average_scales([torch.from_numpy(m) for m in maps], scales, 31)
+        assert fast.shape == (2, 4, 31, 31)
+        for b, k in ((0, 0), (1, 3)):
+            np.testing.assert_allclose(fast[b, k], slow.average_scales(maps[:, b, k], scales, 31), atol=1e-9)
+
+    @pytest.mark.parametrize("place", [(0.0, 0.0), (0.21, -0.13), (-0.252, 0.117)])
+    def test_a_keypoint_is_at_the_same_place_at_every_scale(self, place):
+        """``place`` in sides of the crop of scale 1, from its centre."""
+        size, side, spread = 128, 32, 2.0
+        heatmaps = []
+        for scale in SIX_SCALES:
+            at = (np.array(place) / scale + 0.5) * side - 0.5
+            heatmaps.append(blob(side, at, spread / scale)[None, None])
+        expected = (np.array(place) / max(SIX_SCALES) + 0.5) * size - 0.5
+        y, x = np.mgrid[:size, :size]
+        single = [
+            average_scales([m, torch.zeros_like(m)], (s, 1.3), size)[0, 0]
+            for m, s in zip(heatmaps, SIX_SCALES, strict=True)
+        ]
+        for mean in (average_scales(heatmaps, SIX_SCALES, size)[0, 0], *single):
+            weights = mean.numpy() / mean.numpy().sum()
+            assert np.hypot((weights * x).sum() - expected[0], (weights * y).sum() - expected[1]) < 0.3
+
+    def test_one_scale_at_its_own_size_is_itself(self):
+        heatmaps = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+        torch.testing.assert_close(average_scales([heatmaps], (1.2,), 16), heatmaps)
+
+    def test_nothing_cannot_be_averaged(self):
+        with pytest.raises(ConfigError, match="no scales"):
+            average_scales([], (), 16)

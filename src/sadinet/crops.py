@@ -116,15 +116,19 @@ class CropEstimator:
 
         Persons are read lazily and batched; the next batch is cut out while the network works on this one.
         """
+        return ((person.xy, person.score) for person in self.find(persons))
+
+    def find(self, persons: Iterable[tuple[NDArray[np.uint8], Crop]], *, heatmaps: bool = False) -> Generator[Found]:
+        """What `keypoints` gives, and what else is known of each person; with their heatmaps if wanted."""
         todo = iter(persons)
         batches = iter(lambda: list(islice(todo, self.inference.batch_size)), [])
-        for found in self.answers(batches):
-            yield from ((person.xy, person.score) for person in found)
+        for found in self.answers(batches, heatmaps=heatmaps):
+            yield from found
 
     def answers(
         self, batches: Iterable[Sequence[tuple[NDArray[np.uint8], Crop]]], *, heatmaps: bool = False
     ) -> Generator[list[Found]]:
-        """What `keypoints` gives, and what else is known of each person, for one batch after another.
+        """What `find` gives, for one batch after another.
 
         A batch is cut out while the network works on the one before it, so ``batches`` is one ahead.
 

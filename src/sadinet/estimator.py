@@ -62,9 +62,7 @@ class Estimator(CropEstimator):
         else:
             checked = checked_boxes(boxes, width, height)
             margin = BOX_MARGIN if margin is None else margin
-        persons, size = [(pixels, Crop.around(box, margin)) for box in checked], self.batch_size
-        batches = (persons[start : start + size] for start in range(0, len(persons), size))
-        found = [person for batch in self.answers(batches) for person in batch]
+        found = list(self.find((pixels, Crop.around(box, margin)) for box in checked))
         if not found:
             return replace(Poses.empty(self.skeleton, (width, height)), timing=clock.ms)
         return Poses(

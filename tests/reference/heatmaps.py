@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 
 def gaussian(x: float, y: float, size: tuple[int, int], sigma: float, kind: str) -> list[list[float]]:
     """The target of one keypoint, rows of columns."""
@@ -50,3 +52,24 @@ def quarter(heatmap: Sequence[Sequence[float]]) -> tuple[float, float]:
 def unmirror(heatmaps: Any, flip_index: Sequence[int]) -> list[Any]:
     """``heatmaps`` ``[k][row][column]`` with columns reversed and sides exchanged."""
     return [[list(reversed(row)) for row in heatmaps[k]] for k in flip_index]
+
+
+def average_scales(heatmaps, scales, size):
+    """`sadinet.heatmaps.average_scales` of one map per scale ``(h, w)``, pixel by pixel."""
+    result = np.zeros((size, size))
+    for values, scale in zip(heatmaps, scales, strict=True):
+        side = len(values)
+        padded = np.zeros((side + 2, side + 2))
+        padded[1:-1, 1:-1] = values
+        for row in range(size):
+            for column in range(size):
+                # as shares of the crop of scale 1 from its centre, then as pixels of this map
+                place = (np.array([column, row]) + 0.5) / size * max(scales) - max(scales) / 2
+                x, y = (place / scale + 0.5) * side - 0.5
+                if not (-1 <= x < side and -1 <= y < side):
+                    continue
+                left, top = int(np.floor(x)), int(np.floor(y))
+                u, v = x - left, y - top
+                around = padded[top + 1 : top + 3, left + 1 : left + 3]
+                result[row, column] += np.array([1 - v, v]) @ around @ np.array([1 - u, u])
+    return result / len(scales)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sadinet.checkpoint import save_checkpoint
 from sadinet.cli import main
 from sadinet.data.splits import read_split
 from sadinet.errors import ConfigError, DataError
@@ -16,7 +17,7 @@ from sadinet.images import read_image, warp
 from sadinet.model.network import SadiNet
 from sadinet.models import load
 from sadinet.presets import preset
-from sadinet.studies.gallery import ask, choose, draw_heatmaps, short_names, write_gallery
+from sadinet.studies.gallery import ask, check, choose, draw_heatmaps, short_names, write_gallery
 
 from ..micro import toy_folder
 
@@ -110,10 +111,20 @@ def test_a_heatmap_is_yellow_at_its_peak(split, answers):
 def test_weights_that_do_not_fit_are_refused(split):
     experiment = preset("toy-t-regression")
     with pytest.raises(ConfigError, match="r regresses a mean and draws no heatmaps"):
-        ask("r", Estimator(SadiNet(experiment.network), experiment), split, heatmaps=True)
+        check("r", Estimator(SadiNet(experiment.network), experiment), split, heatmaps=True)
     other = preset("mpii-t-rfm")
     with pytest.raises(DataError, match="m has the 16 keypoints of 'mpii' and toy/val has 14"):
-        ask("m", Estimator(SadiNet(other.network), other), split)
+        check("m", Estimator(SadiNet(other.network), other), split)
+
+
+def test_weights_are_refused_before_any_are_asked(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sadinet.studies.gallery.predict_persons", lambda *_, **__: pytest.fail("asked"))
+    other = preset("mpii-t-rfm")
+    save_checkpoint(tmp_path / "m.safetensors", SadiNet(other.network), other)
+    where = ["--dataset", "toy", "--data", str(data), "--out", str(tmp_path / "gallery"), "-q"]
+    assert main(["gallery", "lsp-t", str(tmp_path / "m.safetensors"), *where]) == 2
+    assert "m.safetensors has the 16 keypoints of 'mpii'" in capsys.readouterr().err
+    assert not (tmp_path / "gallery").exists()
 
 
 def test_the_command_draws(data, tmp_path, capsys):

@@ -23,13 +23,15 @@ def add(commands: Any) -> None:
 
 def _gallery(arguments: argparse.Namespace) -> int:
     from ..data.splits import read_split
-    from ..studies.gallery import ask, write_gallery
+    from ..studies.gallery import ask, check, write_gallery
 
     split = read_split(arguments.dataset, arguments.split, arguments.data)
-    answers = []
-    for name in arguments.weights:
-        estimator = make_estimator(argparse.Namespace(**(vars(arguments) | {"weights": name})))
-        answers.append(ask(name, estimator, split, heatmaps=arguments.heatmaps, quiet=arguments.quiet))
+    estimators = {
+        name: make_estimator(argparse.Namespace(**(vars(arguments) | {"weights": name}))) for name in arguments.weights
+    }
+    for name, estimator in estimators.items():  # all of them, before the first works for minutes
+        check(name, estimator, split, heatmaps=arguments.heatmaps)
+    answers = [ask(name, estimator, split, quiet=arguments.quiet) for name, estimator in estimators.items()]
     written = write_gallery(
         split,
         answers,

@@ -47,6 +47,10 @@ class Network(Protocol):
         """For each batch what is found, one batch late."""
         ...
 
+    def find(self, persons: Iterable[tuple[Pixels, Crop]], *, heatmaps: bool = False) -> Generator[Found]:
+        """For each person what is found."""
+        ...
+
 
 def stream_frames(
     network: Network,
@@ -158,13 +162,8 @@ def _live(frames: Generator[Frame | Failure], asked: _Asked) -> Generator[Answer
         if isinstance(place, Failure):
             yield place
             continue
-        pending = _Pending(place)
         persons = [(item.pixels, crop) for crop in place.crops()]
-        size = network.batch_size
-        batches = (persons[i : i + size] for i in range(0, len(persons), size))
-        for batch in network.answers(batches, heatmaps=asked.heatmaps):
-            pending.found.extend(batch)
-        answer = asked.follower.finish(place, pending.found)
+        answer = asked.follower.finish(place, list(network.find(persons, heatmaps=asked.heatmaps)))
         last = answer.poses
         yield answer
 

@@ -52,15 +52,14 @@ class Answers:
     found: Floats
 
 
-def ask(name: str, estimator: Estimator, split: Split, *, heatmaps: bool = False, quiet: bool = True) -> Answers:
-    """The answers of an estimator on all persons of a split.
+def check(name: str, estimator: Estimator, split: Split, *, heatmaps: bool = False) -> None:
+    """Refuses an estimator that cannot be asked about the persons of a split.
 
     Args:
         name: Of its weights.
         estimator: Whom to ask.
         split: About whom.
         heatmaps: Its heatmaps will be drawn too.
-        quiet: No progress bar.
 
     Raises:
         ConfigError: If heatmaps are wanted of a network whose answer is the mean.
@@ -73,6 +72,17 @@ def ask(name: str, estimator: Estimator, split: Split, *, heatmaps: bool = False
             f"{name} has the {len(estimator.skeleton)} keypoints of '{estimator.skeleton.name}' and {split.name} has "
             f"{len(split.persons[0].xy)}: name weights of this data set"
         )
+
+
+def ask(name: str, estimator: Estimator, split: Split, *, quiet: bool = True) -> Answers:
+    """The answers of an estimator on all persons of a split.
+
+    Args:
+        name: Of its weights.
+        estimator: Whom to ask, as `check` lets it pass.
+        split: About whom.
+        quiet: No progress bar.
+    """
     protocol = protocol_of(estimator.skeleton)
     xy, score = predict_persons(estimator, split.persons, quiet=quiet)
     errors, _ = person_errors(xy, split.persons, estimator.skeleton, protocol)
