@@ -4,7 +4,8 @@
     python docs/tables.py --check    say which pages are not up to date, exit code 1 if any
 
 A page marks a table with `<!-- table NAME FILE -->` and `<!-- end -->`; what stands between is replaced by what the
-function NAME below, or in `benchmarks/peers/page.py`, makes of FILE in `benchmarks/results`.
+function NAME below, or in `benchmarks/peers/page.py`, makes of FILE in `benchmarks/results`. Within a sentence,
+`<!-- mean STUDY:ROW -->` and `<!-- gap STUDY:ROW STUDY:ROW -->`, up to the next `<!-- end -->`, are scores of studies.
 """
 
 import json
@@ -15,9 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sadinet.studies.summary import half_interval, read_results, scores_by_seed
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 _MARK = re.compile(r"(<!-- table (\S+) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_SPAN = re.compile(r"(<!-- (mean|gap) ([^>]*?) -->).*?(<!-- end -->)", re.DOTALL)
 
 
 def scores(result: dict[str, Any]) -> str:
@@ -185,8 +189,36 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def mean(row: str) -> str:
+    """The score of a row ``STUDY:ROW``, over its seeds: ``"33.4"``, the file of the study without ending."""
+    scores = _scores(row)
+    return f"{sum(scores.values()) / len(scores):.1f}"
+
+
+def gap(row: str, other: str) -> str:
+    """How much more ``row`` scores than ``other``, over the seeds of both, with half its 95 % interval."""
+    first, second = _scores(row), _scores(other)
+    pairs = [first[seed] - second[seed] for seed in first if seed in second]
+    if not pairs:
+        raise SystemExit(f"{row} and {other} have no seed in common")
+    half = half_interval(pairs)
+    return f"{sum(pairs) / len(pairs):+.1f}" + (f" ± {half:.1f}" if len(pairs) > 1 else "")
+
+
+def _scores(row: str) -> dict[int, float]:
+    """The mean column by seed."""
+    file, _, name = row.partition(":")
+    found = scores_by_seed(read_results(RESULTS / "studies" / f"{file}.jsonl"), name)
+    if not found:
+        raise SystemExit(f"benchmarks/results/studies/{file}.jsonl has no scores of '{name}'")
+    return {seed: columns["Mean"] for seed, columns in found.items()}
+
+
+SPANS: dict[str, Callable[..., str]] = {"mean": mean, "gap": gap}
+
+
 def filled(text: str) -> str:
-    """``text`` with every marked table made anew."""
+    """``text`` with every marked table and number made anew."""
 
     def table(match: re.Match[str]) -> str:
         opening, name, argument, closing = match.groups()
@@ -196,7 +228,11 @@ def filled(text: str) -> str:
         result = [json.loads(line) for line in text.splitlines()] if argument.endswith(".jsonl") else json.loads(text)
         return f"{opening}{TABLES[name](result)}\n{closing}"
 
-    return _MARK.sub(table, text)
+    def span(match: re.Match[str]) -> str:
+        opening, name, arguments, closing = match.groups()
+        return f"{opening}{SPANS[name](*arguments.split())}{closing}"
+
+    return _SPAN.sub(span, _MARK.sub(table, text))
 
 
 def pages() -> list[Path]:

@@ -173,3 +173,25 @@ def test_tables_are_filled_from_their_result(tmp_path, monkeypatch):
     (tmp_path / "x.jsonl").write_text(2 * (json.dumps(line) + "\n"))
     text = tables.filled("<!-- table log x.jsonl -->\n<!-- end -->\n")
     assert text.splitlines()[3:5] == 2 * ["| 3 | 1.230e-03 | 60.0 | 9.0 | 8.0 | 7.0 | 1.5 |"]
+
+
+def test_numbers_within_sentences_are_those_of_the_studies(tmp_path, monkeypatch):
+    tables = _tables()
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    (tmp_path / "studies").mkdir()
+    for file, scores in (("iv-3", {"a": [30.0, 32.0], "b": [33.04]}), ("iv-12", {"a": [41.0, 45.0]})):
+        lines = [
+            {"study": "iv", "data": "lsp/val", "preset": "lsp-t", "row": row, "seed": seed, "scores": {"Mean": score}}
+            for row, values in scores.items()
+            for seed, score in enumerate(values)
+        ]
+        (tmp_path / "studies" / f"{file}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    text = "from <!-- mean iv-3:a -->old\none<!-- end --> by <!-- gap iv-12:a iv-3:a -->?<!-- end --> to"
+    full = "from <!-- mean iv-3:a -->31.0<!-- end --> by <!-- gap iv-12:a iv-3:a -->+12.0 ± 12.7<!-- end --> to"
+    assert tables.filled(text) == tables.filled(full) == full
+    assert ">+3.0<" in tables.filled("<!-- gap iv-3:b iv-3:a --><!-- end -->")
+    (tmp_path / "studies" / "none.jsonl").write_text(json.dumps(lines[1]))
+    with pytest.raises(SystemExit, match="no seed in common"):
+        tables.filled("<!-- gap none:a iv-3:b --><!-- end -->")
+    with pytest.raises(SystemExit, match="has no scores of 'c'"):
+        tables.filled("<!-- mean iv-3:c --><!-- end -->")
