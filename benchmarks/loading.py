@@ -118,7 +118,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     size, batch, workers, device = arguments.size, arguments.batch_size, arguments.workers, arguments.device
     augment = AugmentConfig(gain=0.2)
     common: dict[str, Any] = {"size": size, "flip_index": skeleton.flip_index, "augment": augment}
-    summary = write_pack({"some/train": persons}, folder / "some.pack", workers=workers)
+    summary = write_pack({"some/train": persons}, folder / "some.pack", skeleton=skeleton, workers=workers)
     packed = {person.id: person for person in read_pack(summary.path, "some/train")}
     from_pack = [packed[person.id] for person in persons]
     started = time.perf_counter()

@@ -21,7 +21,7 @@ import sadinet
 from sadinet.crops import SIX_SCALES, Inference
 from sadinet.data.splits import read_split
 from sadinet.estimator import Estimator
-from sadinet.evaluate import predict_persons, protocol_of
+from sadinet.evaluate import predict_persons
 from sadinet.report import score_persons
 
 WAYS = {
@@ -60,7 +60,7 @@ def main() -> None:
                 torch.cuda.synchronize()
             seconds[name].append(time.perf_counter() - started)
             found[name].append(xy)
-    protocol = protocol_of(whole.skeleton)
+    protocol = split.protocol
     reports = {
         name: score_persons(np.concatenate(parts), persons, whole.skeleton, protocol) for name, parts in found.items()
     }

@@ -1,10 +1,13 @@
 """What the tests of training share: a network of a moment, trained on stick figures."""
 
+import json
 from pathlib import Path
 
-from sadinet.data.toy import write_toy
+from sadinet.data.lsp import read_joints
+from sadinet.data.toy import TOY_LAYOUT, write_toy
 from sadinet.experiment import Experiment
 from sadinet.presets import preset
+from sadinet.skeleton import LSP
 from sadinet.training.train import Machine
 from sadinet.values import override
 
@@ -36,4 +39,33 @@ def toy_folder(folder: Path, count: int = 40) -> Path:
     """``folder`` with a toy data set in it."""
     if not (folder / "toy").exists():
         write_toy(folder, count, seed=3)
+    return folder
+
+
+OWN = {
+    "L_hand": "left_wrist",
+    "head": "head_top",
+    "R_hand": "right_wrist",
+    "L_foot": "left_ankle",
+    "R_foot": "right_ankle",
+}
+"""Keypoints of a data set of one's own, and what LSP calls them."""
+
+
+def own_folder(folder: Path, count: int = 40) -> Path:
+    """``folder`` with the toy figures as a data set ``dolls``, annotated as people's own are: in COCO's format."""
+    toy = toy_folder(folder / "source", count)
+    images, annotations = [], []
+    (folder / "dolls").mkdir(parents=True)
+    (toy / "toy" / "images").rename(folder / "dolls" / "images")
+    for number, joints in enumerate(read_joints(TOY_LAYOUT, toy / "toy"), 1):
+        points = [(*joints[LSP.index(name), :2], 2.0) for name in OWN.values()]
+        x, y, _ = zip(*points, strict=True)
+        box = [min(x) - 4, min(y) - 4, max(x) - min(x) + 9, max(y) - min(y) + 9]
+        images.append({"id": number, "file_name": f"{TOY_LAYOUT.stem(number)}.jpg"})
+        flat = [float(value) for point in points for value in point]
+        annotations.append({"id": 7 * number, "image_id": number, "category_id": 3, "keypoints": flat, "bbox": box})
+    category = {"id": 3, "name": "doll", "keypoints": list(OWN), "skeleton": [[1, 2], [2, 3], [2, 4], [2, 5]]}
+    content = {"images": images, "annotations": annotations, "categories": [category]}
+    (folder / "dolls" / "annotations.json").write_text(json.dumps(content))
     return folder

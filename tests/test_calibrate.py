@@ -1,5 +1,6 @@
 """Calibrating weights: fitted on a split, stored with the weights, applied by every estimator that loads them."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -14,6 +15,7 @@ from sadinet.data.person import head_sizes
 from sadinet.data.splits import read_split
 from sadinet.errors import CheckpointError, ConfigError, DataError
 from sadinet.estimator import Estimator
+from sadinet.geometry import Crop
 from sadinet.model.network import SadiNet
 from sadinet.skeleton import COCO, LSP, MPII, Skeleton
 
@@ -49,9 +51,10 @@ class TestHeadSizes:
         own = type(person)(**{**vars(person), "head_size": 12.5})
         assert head_sizes([own], LSP) == pytest.approx([12.5])
 
-    def test_unknown_where_the_set_has_no_head(self, data):
+    def test_a_tenth_of_the_box_where_the_set_has_no_head(self, data):
         (person,) = persons_of(data, 1)
-        assert np.isnan(head_sizes([person], COCO)).all()
+        window = dataclasses.replace(person, crop=Crop((3.0, 4.0), 75.0))  # around a box of 60 px
+        assert head_sizes([window], COCO) == pytest.approx([6.0])
 
     def test_mpii_has_its_neck_by_another_name(self, data):
         (person,) = persons_of(data, 1)

@@ -1,6 +1,7 @@
 """Checkpoints: what goes in comes out, what is damaged is refused, and no write leaves half a file."""
 
 import contextlib
+import dataclasses
 import errno
 import json
 import os
@@ -19,6 +20,7 @@ from sadinet.experiment import to_json
 from sadinet.files import replacing
 from sadinet.model.network import SadiNet
 from sadinet.presets import preset
+from sadinet.skeleton import LSP, Skeleton
 from sadinet.values import override
 
 MICRO = (
@@ -329,7 +331,7 @@ class TestWarmStart:
     def test_weights_that_fit_are_taken_the_others_kept(self, saved, network, experiment):
         wider = SadiNet(override(experiment, ["network.fusion.outputs=96"]).network)
         own = {k: v.clone() for k, v in wider.state_dict().items()}
-        state = module.fitting_weights(wider, saved)
+        state = module.fitting_weights(wider, saved, experiment.skeleton)
         assert list(state) == list(own)
         trained = network.state_dict()
         taken = [k for k, v in state.items() if v.shape == trained[k].shape]
@@ -340,4 +342,26 @@ class TestWarmStart:
     def test_weights_that_do_not_fit_are_refused(self, saved, experiment):
         other = SadiNet(override(experiment, ["network.backbone.channels=12,20,28,36"]).network)
         with pytest.raises(CheckpointError, match=rf"{saved.name}: .*fit.* this network"):
-            module.fitting_weights(other, saved)
+            module.fitting_weights(other, saved, experiment.skeleton)
+
+    @pytest.mark.parametrize("stacks", [1, 2])
+    def test_keypoints_keep_their_channels_by_name(self, tmp_path, experiment, stacks):
+        experiment = experiment if stacks == 1 else preset("toy-t-newell2")
+        network = SadiNet(experiment.network)
+        module.save_checkpoint(tmp_path / "lsp.safetensors", network, experiment)
+        names = ("tail", "neck", "left_knee", "right_knee")
+        for mine in (names, ("tail", "nose", *LSP.keypoints[:12])):  # four, and as many as LSP's
+            other = SadiNet(dataclasses.replace(experiment.network, keypoints=len(mine)))
+            own = {k: v.clone() for k, v in other.state_dict().items()}
+            state = module.fitting_weights(other, tmp_path / "lsp.safetensors", Skeleton("mine", mine))
+            for number in range(stacks):
+                for what in ("weight", "bias"):
+                    name = f"backbone.heads.{number}.{what}"
+                    assert name in state
+                    for k, keypoint in enumerate(mine):
+                        known = keypoint in LSP.keypoints
+                        wanted = network.state_dict()[name][LSP.index(keypoint)] if known else own[name][k]
+                        assert torch.equal(state[name][k], wanted), (name, keypoint)
+            of_keypoints = [k for k in own if k.startswith(("distribution.", "backbone.merge_heatmaps."))]
+            assert all(torch.equal(state[k], own[k]) for k in of_keypoints)
+            assert torch.equal(state["backbone.stem.0.weight"], network.state_dict()["backbone.stem.0.weight"])

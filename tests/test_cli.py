@@ -98,8 +98,7 @@ class TestHelp:
             ("predict", "x.png", "--box", "1,2,3"),
             ("predict", "x.png", "--box", "1,2,3,x"),
             ("evaluate", "net.safetensors", "--data", "."),
-            ("evaluate", "net.safetensors", "--data", ".", "--dataset", "coco"),
-            ("score", "x.npz", "--data", ".", "--dataset", "toy"),
+            ("score", "x.npz", "--data", "."),
             ("data",),
         ],
     )

@@ -12,13 +12,13 @@ from sadinet.crops import Inference
 from sadinet.data.person import Person
 from sadinet.data.splits import Split
 from sadinet.errors import DataError
-from sadinet.evaluate import evaluate_split, predict_persons, protocol_of, reliability_of
+from sadinet.evaluate import evaluate_split, predict_persons, reliability_of
 from sadinet.geometry import Crop
-from sadinet.metrics import LSP_PCK, MPII_PCKH
+from sadinet.metrics import LSP_PCK
 from sadinet.presets import preset
 from sadinet.reading import Reading
 from sadinet.report import score_persons
-from sadinet.skeleton import COCO, LSP, MPII
+from sadinet.skeleton import COCO, LSP, Skeleton
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def split(tmp_path) -> Split:
         for name, place in (("left_shoulder", (30.0, 10.0)), ("right_hip", (10.0, 40.0))):
             person.xy[LSP.index(name)] = place
             person.labelled[LSP.index(name)] = True
-    return Split("toy/val", tuple(persons))
+    return Split("toy/val", tuple(persons), LSP, LSP_PCK)
 
 
 class Oracle:
@@ -105,7 +105,7 @@ def test_the_report_says_what_it_is_of(split):
 
 
 def test_weights_for_other_keypoints_are_refused(split):
-    with pytest.raises(DataError, match=r"toy/val has 14 keypoints and these weights 17 \('coco'\)"):
+    with pytest.raises(DataError, match="14 keypoints of 'lsp', these weights the 17 of 'coco', with nose"):
         evaluate_split(Oracle(split, skeleton=COCO), split)
 
 
@@ -115,9 +115,10 @@ def test_a_missing_picture_is_told(split):
         evaluate_split(Oracle(split), split)
 
 
-def test_the_protocol_is_the_keypoint_set_s():
-    assert protocol_of(MPII) == MPII_PCKH
-    assert protocol_of(LSP) == protocol_of(COCO) == LSP_PCK
+def test_keypoints_are_compared_by_name_and_order(split):
+    swapped = Skeleton("swapped", LSP.keypoints[::-1])
+    with pytest.raises(DataError, match="14 of 'swapped', fewer, or in another order: they must"):
+        evaluate_split(Oracle(split, skeleton=swapped), split)
 
 
 def test_processes_that_share_the_persons_get_the_report_of_all(split):

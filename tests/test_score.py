@@ -62,6 +62,6 @@ def test_predictions_of_other_persons_are_refused(data, tmp_path):
         score_file(tmp_path / "few.npy", dataset="lsp", data=data)
 
 
-def test_a_data_set_without_protocol_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="no protocol to score 'coco' by; there is one for: lsp, mpii"):
+def test_a_data_set_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="no data set 'coco'; there are: lsp, lspet"):
         score_file(tmp_path / "x.npy", dataset="coco", data=tmp_path)

@@ -3,7 +3,7 @@
 import pytest
 
 from sadinet.errors import ConfigError
-from sadinet.skeleton import COCO, LSP, MPII, SKELETONS, Skeleton, matching_channels
+from sadinet.skeleton import COCO, LSP, MPII, SKELETONS, Skeleton, matching_channels, unsided
 
 every_set = pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
 
@@ -73,11 +73,61 @@ def test_index_finds_a_channel_and_says_what_there_is():
         ({"keypoints": ("nose", "chin"), "parts": (("Head", ("nose", "ear")),)}, "refers to ear"),
         ({"keypoints": ("nose", "chin"), "unscored": ("mouth",)}, "refers to mouth"),
         ({"keypoints": ("nose", "chin"), "torso": ("nose", "hip")}, "refers to hip"),
+        ({"keypoints": ("nose", "chin"), "pairs": (("nose", "mouth"),)}, "refers to mouth"),
+        ({"keypoints": ("a", "b", "c"), "pairs": (("a", "b"), ("b", "c"))}, "a keypoint in two pairs"),
+        ({"keypoints": ("a", "b", "c"), "pairs": (("a", "a"),)}, "a keypoint in two pairs"),
     ],
 )
 def test_a_set_that_contradicts_itself_is_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         Skeleton("mine", **options)
+
+
+@pytest.mark.parametrize(
+    ("names", "pairs"),
+    [
+        ("L_eye nose R_eye", [("L_eye", "R_eye")]),
+        ("RightEye LeftEye", [("LeftEye", "RightEye")]),
+        ("eye_l eye_r", [("eye_l", "eye_r")]),
+        ("rightknee leftknee", [("leftknee", "rightknee")]),
+        ("LShoulder RShoulder", [("LShoulder", "RShoulder")]),
+        ("eyeL eyeR", [("eyeL", "eyeR")]),
+        ("left-paw right-paw", [("left-paw", "right-paw")]),
+        ("LEFT_EYE RIGHT_EYE", [("LEFT_EYE", "RIGHT_EYE")]),
+        (
+            "front_left_paw front_right_paw hind_left_paw hind_right_paw",
+            [("front_left_paw", "front_right_paw"), ("hind_left_paw", "hind_right_paw")],
+        ),
+        ("lip rip tail_l", []),
+        ("left_eye right_eye", [("left_eye", "right_eye")]),
+    ],
+)
+def test_the_sides_are_told_however_they_are_spelt(names, pairs):
+    skeleton = Skeleton("mine", tuple(names.split()))
+    assert list(skeleton.mirror_pairs) == pairs
+    for k, name in enumerate(skeleton.keypoints):
+        twin = {**dict(pairs), **{b: a for a, b in pairs}}.get(name, name)
+        assert skeleton.keypoints[skeleton.flip_index[k]] == twin
+        assert skeleton.sides[k] == ("" if twin == name else "left" if (name, twin) in pairs else "right")
+
+
+def test_pairs_that_are_named_win_over_names():
+    skeleton = Skeleton("mine", ("port", "left_a", "starboard", "right_a", "bow"), pairs=(("port", "starboard"),))
+    assert skeleton.flip_index == (2, 3, 0, 1, 4)
+    assert skeleton.sides == ("left", "left", "right", "right", "")
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "shared"),
+    [
+        ("left_eye", "right_eye", "eye"),
+        ("hind_left_paw", "hind_right_paw", "hind_paw"),
+        ("eyeL", "eyeR", "eye"),
+        ("port", "starboard", "port"),
+    ],
+)
+def test_what_both_sides_have_in_common(left, right, shared):
+    assert unsided(left, right) == shared
 
 
 def test_matching_channels_pairs_what_both_have():

@@ -14,6 +14,7 @@ import json
 import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
@@ -177,7 +178,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     dataset, name = ("lsp", "test") if arguments.split == "test" else ("lsp+lspet", "val")
     split = read_split(dataset, name, arguments.data)
     if arguments.count:
-        split = Split(split.name, split.persons[: arguments.count])
+        split = replace(split, persons=split.persons[: arguments.count])
     persons = f"{len(split)}, {split.name}, hash {split.hash}"
     kept = earlier(arguments, persons)
     rules: list[Rule] = list(arguments.boxes)

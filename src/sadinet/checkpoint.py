@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file holds the weights and the experiment that rebuilds them. Nothing is pickled."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,12 @@ from .errors import CheckpointError
 from .experiment import Experiment, to_json
 from .files import replacing
 from .model.network import SadiNet
+from .skeleton import Skeleton, matching_channels
 from .stored import FORMAT, Origin, check_finite, not_finite, parse_origin, read_tensors
 
 _TRAINING_PARTS = ("attention.", "head.", "distribution.")
+_HEADS = "backbone.heads."
+_OF_KEYPOINTS = (_HEADS, "backbone.merge_heatmaps.", "distribution.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,16 +120,38 @@ def load_weights(network: SadiNet, tensors: Mapping[str, Tensor], source: str) -
         raise CheckpointError(f"{source}: weights of another network: {problem}") from None
 
 
-def fitting_weights(network: SadiNet, path: Path) -> dict[str, Tensor]:
+def fitting_weights(network: SadiNet, path: Path, skeleton: Skeleton) -> dict[str, Tensor]:
     """The state of ``network`` with the weights of ``path`` in place of those they fit by name and shape.
+
+    Channels of the last layers go by the names of the keypoints: those that both have are taken over.
+
+    Args:
+        network: To be trained.
+        path: A checkpoint.
+        skeleton: The keypoints of ``network``.
 
     Raises:
         CheckpointError: If most of the backbone does not fit.
     """
-    tensors, _ = load_tensors(path)
+    tensors, facts = load_tensors(path)
     own = network.state_dict()
+    theirs = parse_origin(facts, path).experiment.skeleton
+    if theirs.keypoints != skeleton.keypoints:
+        tensors = _renamed(tensors, own, matching_channels(theirs.keypoints, skeleton))
     fitting = {k: v for k, v in tensors.items() if k in own and own[k].shape == v.shape}
     backbone = [k for k in own if k.startswith("backbone.")]
     if 2 * sum(k in fitting for k in backbone) < len(backbone):
         raise CheckpointError(f"{path}: its weights do not fit this network; warm starts need the same widths")
     return {**own, **fitting}
+
+
+def _renamed(
+    tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], channels: Sequence[tuple[int, int]]
+) -> dict[str, Tensor]:
+    """Weights for another keypoint set: heads with the channels of keypoints that both have; no distribution's."""
+    renamed = {k: v for k, v in tensors.items() if not k.startswith(_OF_KEYPOINTS)}
+    for name in [k for k in tensors if k.startswith(_HEADS) and k in own and own[k].shape[1:] == tensors[k].shape[1:]]:
+        renamed[name] = own[name].clone()
+        for source, target in channels:
+            renamed[name][target] = tensors[name][source]
+    return renamed

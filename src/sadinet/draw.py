@@ -138,13 +138,13 @@ def _shown(poses: Poses, person: int, image: Pixels, min_score: float) -> NDArra
 def _draw_person(
     image: Pixels, poses: Poses, person: int, min_score: float, *, with_box: bool, with_scores: bool
 ) -> None:
-    xy, names = poses.xy[person], poses.skeleton.keypoints
+    xy, sides = poses.xy[person], poses.skeleton.sides
     shown = _shown(poses, person, image, min_score)
     thickness = _thickness(poses, person)
     if with_box:
         _draw_box(image, poses.boxes[person], thickness, _person_colour(poses, person))
     limbs = [
-        (_Stroke(image, xy[a], xy[b], thickness * 1.8), _colour(names[a], names[b]))
+        (_Stroke(image, xy[a], xy[b], thickness * 1.8), _colour(sides[a], sides[b]))
         for a, b in poses.skeleton.edge_index
         if shown[a] and shown[b]
     ]
@@ -154,7 +154,7 @@ def _draw_person(
         limb.paint(thickness, colour)
     for k in np.flatnonzero(shown):
         dot = _Stroke(image, xy[k], xy[k], thickness * 2.4)
-        for width, colour in ((2.4, _DARK), (1.8, _LIGHT), (1.1, _colour(names[k]))):
+        for width, colour in ((2.4, _DARK), (1.8, _LIGHT), (1.1, _colour(sides[k]))):
             dot.paint(thickness * width, colour)
     if with_scores:
         for k in np.flatnonzero(shown):
@@ -197,12 +197,11 @@ def _person_colour(poses: Poses, person: int) -> Colour:
     return _LIGHT if poses.ids is None else _PERSONS[int(poses.ids[person]) % len(_PERSONS)]
 
 
-def _colour(*names: str) -> Colour:
-    """The colour of a keypoint, or of a limb between two: that of its side, if it has one."""
-    left, right = (any(name.startswith(side) for name in names) for side in ("left_", "right_"))
-    if left == right:
+def _colour(*sides: str) -> Colour:
+    """The colour of a keypoint, or of a limb between two, of these sides: that of its side, if it has one."""
+    if ("left" in sides) == ("right" in sides):
         return MIDDLE
-    return LEFT if left else RIGHT
+    return LEFT if "left" in sides else RIGHT
 
 
 class _Stroke:

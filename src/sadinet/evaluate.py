@@ -15,15 +15,9 @@ from .data.splits import Split
 from .errors import DataError
 from .estimator import Estimator
 from .geometry import Crop, Floats
-from .metrics import LSP_PCK, MPII_PCKH, Protocol
 from .report import Report, score_persons
-from .skeleton import MPII, Skeleton
+from .skeleton import Skeleton
 from .training.distributed import ALONE, World
-
-
-def protocol_of(skeleton: Skeleton) -> Protocol:
-    """PCKh for MPII's keypoints, else PCK."""
-    return MPII_PCKH if skeleton == MPII else LSP_PCK
 
 
 def predict_persons(
@@ -68,12 +62,8 @@ def evaluate_split(
     Raises:
         DataError: If the estimator has other keypoints than the data set.
     """
-    keypoints = len(split.persons[0].xy)
-    if keypoints != len(estimator.skeleton):
-        raise DataError(
-            f"{split.name} has {keypoints} keypoints and these weights {len(estimator.skeleton)} "
-            f"('{estimator.skeleton.name}'): evaluate them on the data set they were trained for"
-        )
+    check_keypoints(estimator.skeleton, split, "these weights")
+    keypoints = len(split.skeleton)
     xy, score = np.zeros((len(split), keypoints, 2)), np.zeros((len(split), keypoints))
     share = predict_persons(estimator, split.persons[world.rank :: world.size], quiet=quiet)
     for rank, (part_xy, part_score) in enumerate(world.gather(share)):
@@ -90,10 +80,25 @@ def evaluate_split(
         "decoding": "mean" if estimator.reading.answer == "mean" else estimator.reading.decoding,
         "boxes": "from the annotation",
     }
-    skeleton, protocol = estimator.skeleton, protocol_of(estimator.skeleton)
+    skeleton, protocol = split.skeleton, split.protocol
     report = score_persons(xy, split.persons, skeleton, protocol, metadata)
     report = replace(report, reliability=reliability_of(xy, score, split.persons, skeleton))
     return replace(report, groups=break_down(xy, split.persons, skeleton, protocol)) if breakdown else report
+
+
+def check_keypoints(skeleton: Skeleton, split: Split, whose: str) -> None:
+    """Refuses a keypoint set that is not the split's.
+
+    Raises:
+        DataError: That says what ``whose`` are instead.
+    """
+    if skeleton.keypoints != split.skeleton.keypoints:
+        other = [name for name in skeleton.keypoints if name not in split.skeleton.keypoints]
+        how = f"with {', '.join(other[:4])}" if other else "fewer, or in another order"
+        raise DataError(
+            f"{split.name} has the {len(split.skeleton)} keypoints of '{split.skeleton.name}', {whose} the "
+            f"{len(skeleton)} of '{skeleton.name}', {how}: they must be trained for this data set"
+        )
 
 
 def judge(xy: Floats, persons: Sequence[Person], skeleton: Skeleton) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

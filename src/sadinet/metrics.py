@@ -26,7 +26,7 @@ class Protocol:
         name: What the protocol is called.
         metric: ``"PCK"``, or ``"PCKh"`` if errors are relative to the head.
         threshold: A keypoint is found if its error is at most this many reference lengths.
-        reference: The reference length: the torso size or the head size of the annotation.
+        reference: The reference length: the torso size, the head size or the longer side of the box of the annotation.
         counted: Which keypoints count, in words.
         mean: The mean that published tables of this protocol call so: over all keypoints pooled, over the
             columns of the table, or over the keypoints' own shares.
@@ -35,7 +35,7 @@ class Protocol:
     name: str
     metric: Literal["PCK", "PCKh"]
     threshold: float
-    reference: Literal["torso", "head"]
+    reference: Literal["torso", "head", "box"]
     counted: str
     mean: Literal["pooled", "parts", "keypoints"] = "pooled"
 
@@ -55,6 +55,7 @@ class Protocol:
 _REFERENCES = {
     "torso": "torso size (true left shoulder to right hip)",
     "head": "head size (0.6 x diagonal of the annotated head box)",
+    "box": "the longer side of the annotated box",
 }
 _MEANS = {
     "pooled": "pooled over all keypoints",
@@ -81,6 +82,17 @@ MPII_PCKH = Protocol(
     mean="pooled",
 )
 """PCKh@0.5 of MPII Human Pose, as its single-person benchmark."""
+
+
+BOX_PCK = Protocol(
+    name="own keypoints",
+    metric="PCK",
+    threshold=0.05,
+    reference="box",
+    counted="all labelled keypoints count, occluded or not",
+    mean="pooled",
+)
+"""PCK@0.05 of the box, for keypoint sets that have no benchmark of their own (decision 026)."""
 
 
 def distances(predicted: ArrayLike, target: ArrayLike, labelled: ArrayLike, reference: ArrayLike) -> Floats:

@@ -1,9 +1,12 @@
-"""Named experiments: every row of the paper's tables, in three widths, for each data set."""
+"""Named experiments: every row of the paper's tables, in three widths, for each data set; and those of one's own."""
 
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
+from .data.coco import own_datasets
+from .data.splits import read_skeleton
 from .errors import ConfigError
 from .experiment import Experiment
 from .model.config import NetworkConfig
@@ -109,9 +112,18 @@ DATASETS: dict[str, tuple[Skeleton, tuple[str, ...]]] = {
 }
 """First parts of preset names: keypoints and changes."""
 
+OWN = (
+    *("training.epochs=60", "training.batch_size=16", "training.schedule=cosine", "training.warmup_epochs=1"),
+    *("training.ema=0.99", "loss.target=unbiased", "loss.alpha=0.1", "decoding=dark"),
+)
+"""Changes for data sets of one's own, which are small as a rule and have no paper to follow (decision 026)."""
+
 
 def _preset(dataset: str, size: str, variant: str) -> Experiment:
-    skeleton, changes = DATASETS[dataset]
+    return _experiment(dataset, size, variant, *DATASETS[dataset])
+
+
+def _experiment(dataset: str, size: str, variant: str, skeleton: Skeleton, changes: tuple[str, ...]) -> Experiment:
     whole = Experiment(f"{dataset}-{size}{variant}", skeleton, NetworkConfig(keypoints=len(skeleton)))
     chosen = override(whole, (*changes, *VARIANTS[variant][1]))
     return dataclasses.replace(chosen, network=_sized(chosen.network, SIZES[size]))
@@ -126,12 +138,37 @@ PRESETS: dict[str, Callable[[], Experiment]] = {
 """Named experiments, data set - size - variant: ``PRESETS["lsp-b"]()`` is the paper's on LSP."""
 
 
-def preset(name: str) -> Experiment:
-    """The experiment called ``name``."""
-    try:
+def preset(name: str, data: Path | None = None) -> Experiment:
+    """The experiment called ``name``.
+
+    Args:
+        name: Data set - size - variant, such as ``lsp-b-rfm``.
+        data: Where a data set of one's own is looked for, see `sadinet.data.splits.read_split`; its keypoints decide
+            the experiment's.
+
+    Raises:
+        ConfigError: If there is none.
+        DataError: If the annotation of one's own data set is damaged.
+    """
+    if name in PRESETS:
         return PRESETS[name]()
-    except KeyError:
-        raise ConfigError(
-            f"no experiment is called '{name}'; names are {{{'|'.join(DATASETS)}}}-{{{'|'.join(SIZES)}}}, "
-            f"then, if wanted, one of {', '.join(v for v in VARIANTS if v)}"
-        ) from None
+    if data is not None and (parts := _own_parts(name)) is not None:
+        dataset, size, variant = parts
+        changes = (f"data.dataset={dataset}", *OWN)
+        return _experiment(dataset, size, variant, read_skeleton(dataset, data), changes)
+    own = [] if data is None else [f"{dataset}-t" for dataset in own_datasets(data) if dataset not in DATASETS]
+    raise ConfigError(
+        f"no experiment is called '{name}'; names are {{{'|'.join((*DATASETS, 'FOLDER'))}}}-{{{'|'.join(SIZES)}}}, "
+        f"then, if wanted, one of {', '.join(v for v in VARIANTS if v)}; FOLDER is a data set of your own in --data"
+        f"{f' ({chr(44).join(own)})' if own else ''}"
+    )
+
+
+def _own_parts(name: str) -> tuple[str, str, str] | None:
+    """Data set, size and variant of the name of an experiment on data of one's own; None if it is no such name."""
+    for size in SIZES:
+        for variant in VARIANTS:
+            dataset = name.removesuffix(f"-{size}{variant}")
+            if dataset not in ("", name, *DATASETS):
+                return dataset, size, variant
+    return None

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .calibration import Reliability
-from .data.person import Person
+from .data.person import Person, box_sides
 from .errors import DataError
 from .geometry import Floats
 from .metrics import Protocol, auc, counts, distances, pck, pck_by_part, pooled, torso_sizes
@@ -219,6 +219,8 @@ def person_errors(
     labelled = np.stack([person.labelled for person in persons])
     if protocol.reference == "torso":
         reference = torso_sizes(xy, skeleton)
+    elif protocol.reference == "box":
+        reference = box_sides(persons)
     else:
         reference = np.array([person.head_size for person in persons])
     unknown = int((~(np.isfinite(reference) & (reference > 0))).sum())

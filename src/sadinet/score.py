@@ -1,24 +1,11 @@
 """Scoring a file of predictions, whoever made them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from .data.splits import read_split
-from .errors import ConfigError
-from .metrics import LSP_PCK, MPII_PCKH, Protocol
+from .data.splits import default_split, read_split
 from .predictions import read_predictions
 from .report import Report, score_persons
-from .skeleton import LSP, MPII, Skeleton
-
-
-@dataclass(frozen=True)
-class _Benchmark:
-    skeleton: Skeleton
-    protocol: Protocol
-    split: str
-
-
-_BENCHMARKS = {"lsp": _Benchmark(LSP, LSP_PCK, "test"), "mpii": _Benchmark(MPII, MPII_PCKH, "val")}
 
 
 def score_file(
@@ -36,26 +23,23 @@ def score_file(
     Args:
         path: Predictions as ``read_predictions`` reads them, persons in the order of the split: LSP's test images in
             theirs, MPII's 2958 validation persons in that of the annotation.
-        dataset: ``"lsp"`` or ``"mpii"``.
+        dataset: As in `read_split`.
         data: The folder of the data sets.
-        split: The persons scored; by default LSP's ``"test"`` or MPII's ``"val"``.
+        split: The persons scored; by default `default_split`.
         layout: The order of the array's axes, where their lengths cannot tell, such as ``"nkc"``.
         one_based: The file counts pixels from 1.
         key: Which array of a file with several.
 
     Raises:
-        ConfigError: The data set has no protocol here, or the layout is none.
+        ConfigError: There is no such data set, or the layout is none.
         DataError: The annotation or the file of predictions cannot be used.
     """
-    if dataset not in _BENCHMARKS:
-        raise ConfigError(f"no protocol to score '{dataset}' by; there is one for: {', '.join(_BENCHMARKS)}")
-    benchmark = _BENCHMARKS[dataset]
-    path, split = Path(path), split or benchmark.split
+    path, split = Path(path), split or default_split(dataset, Path(data))
     chosen = read_split(dataset, split, Path(data), need_images=False)
     predicted = read_predictions(
         path,
         persons=len(chosen.persons),
-        keypoints=len(benchmark.skeleton),
+        keypoints=len(chosen.skeleton),
         layout=layout,
         one_based=one_based,
         key=key,
@@ -67,10 +51,10 @@ def score_file(
         "split hash": chosen.hash,
         "predictions": f"{path.name}, pixels counted from {1 if one_based else 0}",
     }
-    report = score_persons(predicted, chosen.persons, benchmark.skeleton, benchmark.protocol, metadata)
+    report = score_persons(predicted, chosen.persons, chosen.skeleton, chosen.protocol, metadata)
     if one_based or path.suffix.lower() != ".mat":
         return report
-    shifted = score_persons(predicted - 1.0, chosen.persons, benchmark.skeleton, benchmark.protocol)
+    shifted = score_persons(predicted - 1.0, chosen.persons, chosen.skeleton, chosen.protocol)
     if not shifted.mean > report.mean:
         return report
     note = (

@@ -3,6 +3,7 @@
 Left and right are the person's own. The index of a keypoint is its channel in the heatmaps.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ class Skeleton:
         parts: Columns of score tables: title and the keypoints averaged in it.
         unscored: Keypoints that the set's protocol leaves out of the mean.
         torso: The two keypoints whose distance is the torso size of PCK, if the set has one.
+        pairs: Left and right keypoints that are each other's mirror image, beside those whose names tell
+            (``left_eye`` and ``right_eye``, ``LeftEye``, ``L_eye``, ``eye_l``...).
     """
 
     name: str
@@ -31,6 +34,7 @@ class Skeleton:
     parts: tuple[tuple[str, tuple[str, ...]], ...] = ()
     unscored: tuple[str, ...] = ()
     torso: tuple[str, str] | None = None
+    pairs: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.keypoints:
@@ -40,14 +44,17 @@ class Skeleton:
             raise ConfigError(f"keypoint set '{self.name}' names {', '.join(twice)} more than once")
         mentioned = [name for edge in self.edges for name in edge]
         mentioned += [name for _, names in self.parts for name in names]
-        mentioned += [*self.unscored, *(self.torso or ())]
-        mentioned += [_mirrored(name) for name in self.keypoints]
+        paired = [name for pair in self.pairs for name in pair]
+        mentioned += [*self.unscored, *(self.torso or ()), *paired]
+        mentioned += [_mirrored(name) for name in self.keypoints if name not in paired]
         unknown = sorted(set(mentioned) - set(self.keypoints))
         if unknown:
             raise ConfigError(
                 f"keypoint set '{self.name}' refers to {', '.join(unknown)}, which it does not contain "
                 f"(every left_x needs a right_x); it has: {', '.join(self.keypoints)}"
             )
+        if len(set(paired)) < len(paired):
+            raise ConfigError(f"keypoint set '{self.name}' has a keypoint in two pairs: each has one mirror image")
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -63,7 +70,26 @@ class Skeleton:
     @cached_property
     def flip_index(self) -> tuple[int, ...]:
         """For every keypoint the channel of its mirror image: ``xy_mirrored[k] = mirror(xy)[flip_index[k]]``."""
-        return tuple(self.keypoints.index(_mirrored(name)) for name in self.keypoints)
+        twins = {a: b for pair in self.mirror_pairs for a, b in (pair, pair[::-1])}
+        return tuple(self.keypoints.index(twins.get(name, name)) for name in self.keypoints)
+
+    @cached_property
+    def mirror_pairs(self) -> tuple[tuple[str, str], ...]:
+        """The left and right keypoints that are each other's mirror image: `pairs`, and those whose names tell."""
+        told = {name for pair in self.pairs for name in pair}
+        found = dict.fromkeys(self.pairs)
+        for name in self.keypoints:
+            twin = next((other for other in _left_to_right(name) if other in self.keypoints), None)
+            if twin is not None and not told & {name, twin}:
+                found[(name, twin)] = None
+                told |= {name, twin}
+        return tuple(found)
+
+    @cached_property
+    def sides(self) -> tuple[str, ...]:
+        """For every keypoint ``"left"``, ``"right"``, or empty for one of the middle."""
+        left, right = ({pair[side] for pair in self.mirror_pairs} for side in (0, 1))
+        return tuple("left" if name in left else "right" if name in right else "" for name in self.keypoints)
 
     @cached_property
     def edge_index(self) -> tuple[tuple[int, int], ...]:
@@ -83,6 +109,29 @@ def _mirrored(name: str) -> str:
     if name.startswith("right_"):
         return "left_" + name.removeprefix("right_")
     return name
+
+
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|.")
+_LEFT_TO_RIGHT = {"left": "right", "Left": "Right", "LEFT": "RIGHT", "l": "r", "L": "R"}
+
+
+def _left_to_right(name: str) -> list[str]:
+    """What ``name`` would be called on the right, by each of its words that says left: ``eye_l``, ``LeftEye``..."""
+    words = _WORDS.findall(name)
+    found = [
+        "".join((*words[:i], _LEFT_TO_RIGHT[word], *words[i + 1 :]))
+        for i, word in enumerate(words)
+        if word in _LEFT_TO_RIGHT
+    ]
+    begins = [(left, right) for left, right in _LEFT_TO_RIGHT.items() if len(left) > 1 and name.startswith(left)]
+    return found + [right + name.removeprefix(left) for left, right in begins]
+
+
+def unsided(left: str, right: str) -> str:
+    """What the names of two mirrored keypoints have in common: ``"eye"`` of ``left_eye`` and ``right_eye``."""
+    one, two = _WORDS.findall(left), _WORDS.findall(right)
+    shared = "".join(a for a, b in zip(one, two, strict=True) if a == b) if len(one) == len(two) else ""
+    return re.sub(r"([_\- .])[_\- .]+", r"\1", shared).strip("_- .") or left
 
 
 def _both(part: str) -> tuple[str, str]:

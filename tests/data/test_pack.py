@@ -16,7 +16,7 @@ from sadinet.data.splits import PACKED, pack_dataset, read_split
 from sadinet.data.toy import write_toy
 from sadinet.errors import ConfigError, DataError, ImageError
 from sadinet.geometry import Crop
-from sadinet.skeleton import LSP
+from sadinet.skeleton import LSP, MPII
 
 
 def smooth_picture(path: Path, width: int, height: int) -> None:
@@ -51,7 +51,7 @@ def persons(tmp_path_factory: pytest.TempPathFactory) -> list[Person]:
 def pack(persons: list[Person], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pack") / "some" / "mpii.pack"
     splits = {"mpii/train": persons[:3], "mpii/val": [persons[3], persons[0]]}
-    summary = write_pack(splits, path, size=160, quality=95)
+    summary = write_pack(splits, path, skeleton=MPII, size=160, quality=95)
     assert (summary.persons, summary.bytes, summary.path) == (4, path.stat().st_size, path)
     assert summary.splits == {"mpii/train": 3, "mpii/val": 2}
     assert [file.name for file in path.parent.iterdir()] == ["mpii.pack"]
@@ -101,7 +101,7 @@ def test_examples_are_those_of_the_files(pack: Path, persons: list[Person], chan
 def test_real_photographs_become_small(shared: Path, tmp_path: Path) -> None:
     files = sorted((shared / "data" / "mpii" / "images").glob("*.jpg"))
     people = [make_person(file.stem, file, Crop((600.0, 350.0), 800.0), i) for i, file in enumerate(files)]
-    summary = write_pack({"mpii/val": people}, tmp_path / "p")
+    summary = write_pack({"mpii/val": people}, tmp_path / "p", skeleton=MPII)
     assert summary.bytes < 0.4 * sum(file.stat().st_size for file in files)
     for before, after in zip(people, read_pack(tmp_path / "p", "mpii/val"), strict=True):
         a, b = (make_sample(p.read(), p, IDENTITY, 256, LSP.flip_index) for p in (before, after))
@@ -130,7 +130,7 @@ def test_a_data_set_is_read_from_its_pack(tmp_path: Path) -> None:
 
 
 def test_a_pack_of_a_pack_is_the_same(pack: Path, tmp_path: Path) -> None:
-    write_pack({"mpii/train": read_pack(pack, "mpii/train")}, tmp_path / "again", size=160, quality=95)
+    write_pack({"mpii/train": read_pack(pack, "mpii/train")}, tmp_path / "again", skeleton=MPII, size=160, quality=95)
     for a, b in zip(read_pack(pack, "mpii/train"), read_pack(tmp_path / "again", "mpii/train"), strict=True):
         assert (a.read() == b.read()).all()
         assert a.crop == b.crop
@@ -183,12 +183,13 @@ def test_damage_behind_the_reader_s_back_names_the_person(pack: Path, tmp_path: 
 def test_a_failure_leaves_what_was_there(persons: list[Person], tmp_path: Path) -> None:
     target = tmp_path / "p"
     target.write_bytes(b"precious")
+    lost = replace(persons[0], id="mpii/lost", image=tmp_path / "gone.jpg")
     with pytest.raises(ImageError, match="mpii/lost: "):
-        write_pack({"mpii/val": [replace(persons[0], id="mpii/lost", image=tmp_path / "gone.jpg")]}, target)
+        write_pack({"mpii/val": [lost]}, target, skeleton=MPII)
     with pytest.raises(DataError, match="no persons"):
-        write_pack({"mpii/val": []}, target)
+        write_pack({"mpii/val": []}, target, skeleton=MPII)
     assert target.read_bytes() == b"precious"
     (tmp_path / "folder").mkdir()
     with pytest.raises(DataError, match="cannot be written"):
-        write_pack({"mpii/val": persons[2:3]}, tmp_path / "folder")
+        write_pack({"mpii/val": persons[2:3]}, tmp_path / "folder", skeleton=MPII)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["folder", "p"]

@@ -5,7 +5,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from .common import command, print_json
+from .common import DATASET, add_data, command, print_json
 
 
 def add(commands: Any) -> None:
@@ -13,10 +13,8 @@ def add(commands: Any) -> None:
     parser = command(commands, "calibrate", _calibrate, "Make the scores of weights probabilities of being right.")
     parser.add_argument("weights", help="embedded name, checkpoint or training folder")
     parser.add_argument("out", type=Path, help="the .safetensors file to write")
-    parser.add_argument("--data", required=True, type=Path, help="the folder that holds lsp/, lspet/, mpii/ or toy/")
-    parser.add_argument(
-        "--dataset", default="lsp+lspet", choices=("lsp+lspet", "mpii", "toy"), help="default: lsp+lspet"
-    )
+    add_data(parser)
+    parser.add_argument("--dataset", default="lsp+lspet", help=f"{DATASET} (default: lsp+lspet)")
     parser.add_argument("--split", default="val", help="its part that neither trained nor tests (default: val)")
     parser.add_argument("--half", action="store_true", help="write float16: half the size")
     parser.add_argument("--draw", type=Path, metavar="FILE.png", help="draw how reliable the scores are")
@@ -29,10 +27,12 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     from ..checkpoint import load_checkpoint, save_checkpoint
     from ..data.splits import read_split
     from ..estimator import Estimator
+    from ..evaluate import check_keypoints
     from ..models import weights_file
 
     checkpoint = load_checkpoint(weights_file(arguments.weights))
     split = read_split(arguments.dataset, arguments.split, arguments.data)
+    check_keypoints(checkpoint.experiment.skeleton, split, "these weights")
     estimator = Estimator(checkpoint.network, checkpoint.experiment, device=arguments.device)
     calibration, reliability = calibrate(estimator, split.persons, quiet=arguments.quiet or arguments.json)
     facts = checkpoint.facts | {

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 
@@ -26,6 +27,15 @@ def add_inference(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--six-scales", action="store_true", help="average over six sizes of the crop: slow, a bit better"
     )
+
+
+DATASET = "lsp, lspet, lsp+lspet, mpii, toy, or the name of a folder of your own in --data (docs/own-data.md)"
+
+
+def add_data(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """``--data``."""
+    text = "the folder that holds the data sets' folders, lsp/, mpii/ or your own, or a pack of one"
+    parser.add_argument("--data", required=required, type=Path, help=text)
 
 
 def make_estimator(arguments: argparse.Namespace) -> Any:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .common import command, print_json
+from .common import DATASET, command, print_json
 
 
 def add(commands: Any) -> None:
@@ -14,16 +14,16 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("data", help="Look data sets over, or make a small one.")
     inner = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     check = command(inner, "check", _data_check, "Say what was found in a folder, and what is missing or wrong.")
-    check.add_argument("data", type=Path, help="the folder that holds lsp/, lspet/, mpii/ or toy/")
+    check.add_argument("data", type=Path, help="the folder that holds the data sets' folders")
     check.add_argument("--fast", action="store_true", help="do not decode the pictures")
     check.add_argument("--sheet", type=Path, metavar="FILE.jpg", help="draw some persons with their keypoints")
     check.add_argument("--json", action="store_true", help="print JSON")
     pack = command(
         inner, "pack", _data_pack, "Write a data set into one file that training reads instead of the folder."
     )
-    pack.add_argument("data", type=Path, help="the folder that holds lsp/, lspet/, mpii/ or toy/")
+    pack.add_argument("data", type=Path, help="the folder that holds the data sets' folders")
     pack.add_argument("out", type=Path, help="the file to write; then: sadinet train ... --data FILE")
-    pack.add_argument("--dataset", required=True, choices=("lsp", "lspet", "lsp+lspet", "mpii", "toy"), help="which")
+    pack.add_argument("--dataset", required=True, help=DATASET)
     pack.add_argument("--size", type=int, default=320, help="larger crops are scaled down to this [px] (default: 320)")
     pack.add_argument("--quality", type=int, default=80, help="of the JPEG encoding (default: 80)")
     pack.add_argument("--json", action="store_true", help="print JSON")
@@ -34,7 +34,8 @@ def add(commands: Any) -> None:
 
 
 def _data_check(arguments: argparse.Namespace) -> int:
-    from ..data.check import check_data, contact_sheet, format_report, some_persons
+    from ..data.check import check_data, format_report
+    from ..data.sheet import contact_sheet, some_persons
 
     report = check_data(arguments.data, quick=arguments.fast)
     if arguments.json:

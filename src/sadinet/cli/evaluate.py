@@ -4,35 +4,33 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .common import add_inference, command, make_estimator, print_json
+from .common import DATASET, add_data, add_inference, command, make_estimator, print_json
 
 
 def add_evaluate(commands: Any) -> None:
     """Adds ``evaluate``."""
     parser = command(commands, "evaluate", _evaluate, "Score weights on a data set, as the paper's Table II.")
     parser.add_argument("weights", help="embedded name, checkpoint, training folder or .onnx file")
-    _add_split(parser, ("lsp", "lspet", "lsp+lspet", "mpii", "toy"))
+    _add_split(parser)
     parser.add_argument("--breakdown", action="store_true", help="also by occlusion, turn, size and near-duplicates")
     parser.add_argument("--save", type=Path, metavar="FILE.npz", help="also write the predictions")
     add_inference(parser)
 
 
-def _add_split(parser: argparse.ArgumentParser, datasets: tuple[str, ...]) -> None:
-    parser.add_argument("--dataset", required=True, choices=datasets, help="the annotation to score against")
-    parser.add_argument("--split", help="part of it, such as test, test-clean or val (default: test, MPII: val)")
-    parser.add_argument("--data", required=True, type=Path, help="the folder that holds lsp/, lspet/, mpii/ or toy/")
+def _add_split(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset", required=True, help=f"the annotation to score against: {DATASET}")
+    parser.add_argument("--split", help="part of it, such as test-clean or val (default: test, without one val)")
+    add_data(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
 
 
-_DEFAULT_SPLIT = {"lsp": "test", "toy": "test", "mpii": "val", "lsp+lspet": "val", "lspet": "train"}
-
-
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from ..data.splits import read_split
+    from ..data.splits import default_split, read_split
     from ..evaluate import evaluate_split
 
-    split = read_split(arguments.dataset, arguments.split or _DEFAULT_SPLIT[arguments.dataset], arguments.data)
+    part = arguments.split or default_split(arguments.dataset, arguments.data)
+    split = read_split(arguments.dataset, part, arguments.data)
     estimator = make_estimator(arguments)
     quiet = arguments.quiet or arguments.json
     report = evaluate_split(
@@ -51,7 +49,7 @@ def add_score(commands: Any) -> None:
     """Adds ``score``."""
     parser = command(commands, "score", _score, "Score anybody's predictions by a data set's own protocol.")
     parser.add_argument("file", type=Path, help=".npz, .npy, .mat, .h5 or .json with x and y of every keypoint")
-    _add_split(parser, ("lsp", "mpii"))
+    _add_split(parser)
     parser.add_argument(
         "--layout", help="order of the axes where sizes cannot tell: n persons, k keypoints, c x and y: nkc"
     )

@@ -4,16 +4,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .common import add_inference, command, make_estimator
+from .common import DATASET, add_data, add_inference, command, make_estimator
 
 
 def add(commands: Any) -> None:
     """Adds ``gallery``."""
     parser = command(commands, "gallery", _gallery, "Draw the hardest persons of a data set as weights see them.")
     parser.add_argument("weights", nargs="+", help="embedded names, checkpoints or training folders, side by side")
-    parser.add_argument("--dataset", required=True, choices=("lsp", "lspet", "lsp+lspet", "mpii", "toy"))
+    parser.add_argument("--dataset", required=True, help=DATASET)
     parser.add_argument("--split", default="val", help="part of it (default: val)")
-    parser.add_argument("--data", required=True, type=Path, help="the folder that holds lsp/, lspet/, mpii/ or toy/")
+    add_data(parser)
     parser.add_argument("--out", type=Path, default=Path("gallery"), help="folder for pictures (default: gallery)")
     parser.add_argument("--count", type=int, default=8, help="persons per rule (default: 8)")
     parser.add_argument("--heatmaps", action="store_true", help="also each keypoint's heatmap (the paper's Figure 7)")

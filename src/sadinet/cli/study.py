@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, Stopped
-from .common import add_machine, command, make_machine, print_json
+from .common import add_data, add_machine, command, make_machine, print_json
 
 
 def add(commands: Any) -> None:
@@ -14,11 +14,13 @@ def add(commands: Any) -> None:
     parser = command(commands, "study", _study, "Run one of the paper's tables, or a comparison: all rows, all seeds.")
     parser.add_argument("name", nargs="?", help="which, see --list")
     parser.add_argument("--list", action="store_true", help="name the studies and their rows and end")
-    parser.add_argument("--data", type=Path, help="the folder that holds lsp/, lspet/, mpii/ or toy/, or a pack")
+    add_data(parser, required=False)
     parser.add_argument(
         "--out", type=Path, default=Path("runs/studies"), help="folder of studies (default: runs/studies)"
     )
-    parser.add_argument("--dataset", default="lsp", help="first part of the presets: lsp, mpii or toy (default: lsp)")
+    parser.add_argument(
+        "--dataset", default="lsp", help="first part of the presets: lsp, mpii or your own (default: lsp)"
+    )
     parser.add_argument("--size", default="t", help="second part of the presets: b, s or t (default: t)")
     parser.add_argument("--seeds", type=_numbers, default=(0, 1, 2), metavar="N,N", help="default: 0,1,2")
     parser.add_argument("--rows", type=_names, default=(), metavar="A,B", help="only these rows")
@@ -67,6 +69,7 @@ def _study(arguments: argparse.Namespace) -> int:
             seeds=arguments.seeds,
             rows=arguments.rows,
             changes=tuple(arguments.set),
+            data=arguments.data,
         )
 
         def tell(run: Any, line: dict[str, Any]) -> None:

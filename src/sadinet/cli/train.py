@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, Stopped
-from .common import add_machine, command, make_machine, print_json
+from .common import add_data, add_machine, command, make_machine, print_json
 
 
 def add(commands: Any) -> None:
@@ -15,14 +15,14 @@ def add(commands: Any) -> None:
     parser = command(commands, "train", _train, "Train a network.")
     parser.add_argument("experiment", nargs="?", help="a preset such as lsp-t (see --list), or an experiment.json")
     parser.add_argument("--list", action="store_true", help="name the presets and end")
-    parser.add_argument("--data", type=Path, help="the folder that holds lsp/, lspet/, mpii/ or toy/")
+    add_data(parser, required=False)
     parser.add_argument("--out", type=Path, help="folder for weights, log and state (default: runs/EXPERIMENT)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="change the experiment: training.epochs=5"
     )
     parser.add_argument("--show", action="store_true", help="print the experiment as JSON and end")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted training stopped")
-    parser.add_argument("--init", type=Path, metavar="CHECKPOINT", help="start from these weights as far as they fit")
+    parser.add_argument("--init", metavar="WEIGHTS", help="start from a checkpoint or lsp-t, as far as it fits")
     add_machine(parser)
     parser.add_argument("--tensorboard", action="store_true", help="also write TensorBoard's files")
     parser.add_argument("--json", action="store_true", help="print the log's lines as JSON")
@@ -46,13 +46,14 @@ def _train(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"{file}: no such experiment file")
         experiment = from_json(file.read_text(), str(file))
     else:
-        experiment = preset(arguments.experiment)
+        experiment = preset(arguments.experiment, arguments.data)
     experiment = override(experiment, arguments.set)
     if arguments.show:
         print(to_json(experiment))
         return 0
     if arguments.data is None:
         raise ConfigError("say where the data sets are: --data DIR")
+    from ..models import weights_file
     from ..training.train import train
 
     out = arguments.out or Path("runs") / experiment.name
@@ -77,7 +78,7 @@ def _train(arguments: argparse.Namespace) -> int:
             out,
             machine=machine,
             resume=arguments.resume,
-            init=arguments.init,
+            init=None if arguments.init is None else weights_file(arguments.init),
             on_epoch=tell,
         )
     except Stopped as stopped:

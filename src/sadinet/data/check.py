@@ -1,20 +1,20 @@
-"""Look a user's copy of the data sets over: what is there, what is missing, what is wrong; and see it."""
+"""Look a user's copy of the data sets over: what is there, what is missing, what is wrong."""
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from ..errors import ConfigError, DataError
-from ..geometry import Floats, apply, image_to_crop
-from ..images import warp
-from ..skeleton import LSP, MPII, SKELETONS, Skeleton
-from .lsp import LSP_LAYOUT, LSPET_LAYOUT, Layout, find_folder, read_joints, read_layout, usable_keypoints
+from ..errors import DataError
+from ..geometry import Floats
+from ..skeleton import LSP, MPII, Skeleton
+from .coco import coco_splits, own_datasets, read_coco
+from .lsp import LSP_LAYOUT, LSPET_LAYOUT, Layout, find_folder, read_joints, usable_keypoints
 from .mpii import find_mpii, read_mpii
-from .person import Person
 from .toy import TOY_LAYOUT
 
 FAR_OUTSIDE = 0.25
@@ -48,7 +48,7 @@ class DatasetReport:
     """What one data set holds.
 
     Attributes:
-        name: ``"lsp"``, ``"lspet"``, ``"mpii"`` or ``"toy"``.
+        name: ``"lsp"``, ``"lspet"``, ``"mpii"``, ``"toy"``, or that of a folder of one's own.
         folder: Where it was found.
         persons: Annotated persons.
         images: Pictures that are there, of those the annotation refers to.
@@ -99,10 +99,12 @@ def check_data(data: Path, *, quick: bool = False) -> DataReport:
             reports.append(_check_layout(layout, folder, quick))
     if (folder := find_mpii(data)) is not None:
         reports.append(_check_mpii(data, folder, quick))
+    reports += [_check_own(data / name, quick) for name in other_datasets(data)]
     if not reports:
         raise DataError(
-            f"no data set in '{data}': expected lsp/, lspet/ or toy/ with joints.mat and images/, or mpii/ with "
-            f"annotations/ and images/ (the pictures are not ours to distribute: bring your own copy)"
+            f"no data set in '{data}': expected lsp/, lspet/ or toy/ with joints.mat and images/, mpii/ with "
+            f"annotations/ and images/ (the pictures are not ours to distribute: bring your own copy), or a folder of "
+            f"your own with annotations in COCO's keypoint format"
         )
     return DataReport(str(data), tuple(reports))
 
@@ -124,46 +126,12 @@ def format_report(report: DataReport, most: int = 10) -> str:
     return "\n".join(lines)
 
 
-def contact_sheet(persons: Sequence[Person], path: Path, columns: int = 8, cell: int = 160) -> None:
-    """Draw the persons' windows with their keypoints into one picture, row by row.
-
-    Warm colours are the person's right side, cool ones the left side; a ring is an occluded keypoint.
-
-    Args:
-        persons: At least one, of a known keypoint set.
-        path: Where to write; the extension tells the format.
-        columns: Windows in a row.
-        cell: Side of a drawn window [px].
-
-    Raises:
-        DataError: If there are no persons.
-        ImageError: If a picture cannot be read.
-        ConfigError: If no keypoint set has as many keypoints as the persons.
-    """
-    if not persons:
-        raise DataError("no persons to draw: give at least one")
-    columns = min(columns, len(persons))
-    rows = -(-len(persons) // columns)
-    sheet = Image.new("RGB", (columns * cell, rows * cell))
-    for i, person in enumerate(persons):
-        sheet.paste(_drawn(person, cell), (i % columns * cell, i // columns * cell))
-    sheet.save(path)
-
-
-def some_persons(data: Path, count: int = 16) -> list[Person]:
-    """Up to ``count`` persons of each data set in ``data``, evenly spread, whose pictures are there; for a sheet."""
-    found: list[Person] = []
-    for layout in (LSP_LAYOUT, LSPET_LAYOUT, TOY_LAYOUT):
-        if find_folder(layout, data) is not None:
-            found += _spread(read_layout(layout, data), count)
-    if find_mpii(data) is not None:
-        found += _spread(read_mpii(data, need_images=False), count)
-    return found
-
-
-def _spread(persons: list[Person], count: int) -> list[Person]:
-    there = [person for person in persons if isinstance(person.image, Path) and person.image.is_file()]
-    return there[:: max(len(there) // count, 1)][:count]
+def other_datasets(data: Path) -> list[str]:
+    """Data sets of one's own: those with annotations in COCO's format that no other reader knows."""
+    layouts = [find_folder(layout, data) for layout in (LSP_LAYOUT, LSPET_LAYOUT, TOY_LAYOUT)]
+    mpii = find_mpii(data)
+    known = {folder.name for folder in layouts if folder} | ({mpii.name, mpii.parent.name} if mpii else set())
+    return [name for name in own_datasets(data) if name not in known]
 
 
 # ---- checking
@@ -195,6 +163,41 @@ def _check_mpii(data: Path, folder: Path, quick: bool) -> DatasetReport:
     return _report("mpii", folder, MPII, [_Annotation(Path(str(p.image)), p.xy) for p in persons], notes, quick)
 
 
+def _check_own(folder: Path, quick: bool) -> DatasetReport:
+    annotations: list[_Annotation] = []
+    notes, split_of = [], dict[str, str]()
+    shared: Counter[str] = Counter()
+    skeleton = None
+    try:
+        for split in coco_splits(folder):
+            persons, skeleton = read_coco(folder, split, need_images=False)
+            here = [_Annotation(Path(str(p.image)), p.xy) for p in persons]
+            annotations += here
+            notes.append(f"{split}: {len(persons)} persons")
+            for content in {_content(image, quick) for image in {annotation.image for annotation in here}}:
+                shared[split] += split_of.setdefault(content, split) != split
+    except DataError as error:
+        return DatasetReport(folder.name, str(folder), 0, 0, {}, (Problem(str(folder), 0, str(error)),))
+    if skeleton is None:
+        return DatasetReport(folder.name, str(folder), 0, 0, {}, (Problem(str(folder), 0, "has no split"),))
+    notes.append("mirror pairs: " + (", ".join(" - ".join(pair) for pair in skeleton.mirror_pairs) or _NO_PAIRS))
+    report = _report(folder.name, folder, skeleton, annotations, notes, quick, least=1)
+    twice = tuple(
+        Problem(str(folder), 0, f"{count} pictures of {split} are also in another split: scores on them mean little")
+        for split, count in shared.items()
+        if count
+    )
+    return replace(report, problems=(*twice, *report.problems))
+
+
+_NO_PAIRS = "none; if there are a left and a right, name the pairs in keypoints.json: mirrored examples need them"
+
+
+def _content(image: Path, quick: bool) -> str:
+    """What tells a picture from others: its bytes, or its path where there is no time or no file."""
+    return str(image) if quick or not image.is_file() else hashlib.sha256(image.read_bytes()).hexdigest()
+
+
 def _raw_annotation(layout: Layout, image: Path, joints: Floats) -> _Annotation:
     given = joints[:, 2] == 1 if layout.flag == "labelled" else np.ones(len(joints), dtype=np.bool_)
     finite = np.isfinite(joints[:, :2]).all(1)
@@ -205,8 +208,15 @@ def _raw_annotation(layout: Layout, image: Path, joints: Floats) -> _Annotation:
 
 
 def _report(
-    name: str, folder: Path, skeleton: Skeleton, annotations: list[_Annotation], notes: list[str], quick: bool
+    name: str,
+    folder: Path,
+    skeleton: Skeleton,
+    annotations: list[_Annotation],
+    notes: list[str],
+    quick: bool,
+    least: int = 2,
 ) -> DatasetReport:
+    """``least``: how many keypoints a person must have."""
     problems = []
     opened: dict[Path, tuple[int, int] | str] = {}
     for index, annotation in enumerate(annotations, start=1):
@@ -214,7 +224,8 @@ def _report(
         size = opened[annotation.image] if not new else _size_or_fault(annotation.image, quick)
         opened[annotation.image] = size
         faults = [size] if new and isinstance(size, str) else []
-        faults += [*annotation.faults, *_faults(skeleton, annotation.xy, None if isinstance(size, str) else size)]
+        known = None if isinstance(size, str) else size
+        faults += [*annotation.faults, *_faults(skeleton, annotation.xy, known, least)]
         problems += [Problem(str(annotation.image), index, fault) for fault in faults]
     labelled = np.isfinite([a.xy for a in annotations]).all(-1).mean(0) if annotations else np.zeros(len(skeleton))
     kinds = Counter(size for size in opened.values() if isinstance(size, str))
@@ -245,10 +256,10 @@ def _size_or_fault(image: Path, quick: bool) -> tuple[int, int] | str:
         return f"the picture cannot be read: {error}".replace(f" {str(image)!r}", "")
 
 
-def _faults(skeleton: Skeleton, xy: Floats, size: tuple[int, int] | None) -> Iterable[str]:
+def _faults(skeleton: Skeleton, xy: Floats, size: tuple[int, int] | None, least: int) -> Iterable[str]:
     """What is wrong with the keypoints ``xy`` ``(K, 2)`` on a picture of ``size``."""
     labelled = np.isfinite(xy[:, 0]) & np.isfinite(xy[:, 1])
-    if labelled.sum() < 2:
+    if labelled.sum() < least:
         yield f"{labelled.sum()} labelled keypoints: the person is of no use"
     for k, twin in enumerate(skeleton.flip_index):
         if k < twin and labelled[k] and (xy[k] == xy[twin]).all():
@@ -257,33 +268,3 @@ def _faults(skeleton: Skeleton, xy: Floats, size: tuple[int, int] | None) -> Ite
         away = np.maximum(-0.5 - xy, xy - (np.array(size) - 0.5)).max(1)
         for far in np.flatnonzero(labelled & (away > FAR_OUTSIDE * max(size))):
             yield f"{skeleton.keypoints[far]} lies {away[far]:.0f} px outside of the picture"
-
-
-# ---- drawing
-
-_COLOURS = {"right": (255, 120, 30), "left": (40, 160, 255), "": (230, 230, 230)}
-
-
-def _side(*names: str) -> str:
-    """The side that a keypoint or limb is on: ``"right"``, ``"left"``, or empty for the middle."""
-    sides = {name.split("_")[0] for name in names} & {"right", "left"}
-    return sides.pop() if len(sides) == 1 else ""
-
-
-def _drawn(person: Person, cell: int) -> Image.Image:
-    skeleton = next((s for s in SKELETONS.values() if len(s) == len(person.xy)), None)
-    if skeleton is None:
-        raise ConfigError(f"'{person.id}' has {len(person.xy)} keypoints, as no keypoint set: cannot draw it")
-    to_cell = image_to_crop(person.crop, cell)
-    window = Image.fromarray(warp(person.read(), to_cell, cell))
-    pen = ImageDraw.Draw(window)
-    xy = apply(to_cell, person.xy)
-    for (a, b), names in zip(skeleton.edge_index, skeleton.edges, strict=True):
-        if person.labelled[a] and person.labelled[b]:
-            pen.line((*map(float, xy[a]), *map(float, xy[b])), fill=_COLOURS[_side(*names)], width=2)
-    for k in np.flatnonzero(person.labelled):
-        x, y = (float(v) for v in xy[k])
-        colour = _COLOURS[_side(skeleton.keypoints[k])]
-        pen.ellipse((x - 2, y - 2, x + 2, y + 2), outline=colour, fill=colour if person.visible[k] else None)
-    pen.text((2, 1), person.id, fill=(255, 255, 0))
-    return window

@@ -5,14 +5,16 @@ A pack is a safetensors file. With N persons of K keypoints it holds
 * ``pictures``: uint8, picture files one after the other; ``offsets`` ``(N + 1,)`` int64: where each begins and ends;
 * ``xy`` ``(N, K, 2)`` float64, NaN where unlabelled, ``labelled`` and ``visible`` ``(N, K)`` bool, ``crops``
   ``(N, 4)`` float64 (centre x, y, side, angle) and ``head_size`` ``(N,)`` float64, all in pixels of its picture;
-* as metadata, JSON: ``ids``, and ``splits``, from ``"<data set>/<split>"`` to the places of its persons and their hash.
+* as metadata, JSON: ``ids``; ``splits``, from ``"<data set>/<split>"`` to the places of its persons and their hash; and
+  ``skeleton``, the keypoint set.
 """
 
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -24,10 +26,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..files import replacing
 from ..geometry import Crop, apply, compose, resample
 from ..images import Pixels
+from ..skeleton import Skeleton
+from ..values import from_dict, to_dict
 from .person import PackedPicture, Person, hash_ids
 
 FORMAT = "sadinet-pack-1"
@@ -64,6 +68,7 @@ def write_pack(
     splits: Mapping[str, Sequence[Person]],
     path: Path,
     *,
+    skeleton: Skeleton,
     size: int = 320,
     quality: int = 80,
     workers: int = 2,
@@ -78,6 +83,7 @@ def write_pack(
     Args:
         splits: ``"<data set>/<split>"`` to its persons, all with the same keypoints.
         path: The file.
+        skeleton: The keypoints.
         size: A crop with a longer side is scaled down to this [px]; none is ever scaled up.
         quality: Of the JPEG encoding, 1 to 95; colours keep their full resolution.
         workers: Threads that decode and encode.
@@ -106,6 +112,7 @@ def write_pack(
             name: {"hash": hash_ids(p.id for p in side), "persons": [place[p.id] for p in side]}
             for name, side in splits.items()
         },
+        "skeleton": to_dict(skeleton),
         "size": size,
         "quality": quality,
     }
@@ -122,18 +129,12 @@ def read_pack(path: Path, split: str) -> tuple[Person, ...]:
     Raises:
         DataError: If the file is missing, damaged or no pack, or has no such split.
     """
-    if not path.is_file():
-        raise DataError(f"no pack '{path}'")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            about = file.metadata() or {}
-            if about.get("format") != FORMAT:
-                raise DataError(f"'{path}' is no pack of a data set (format {about.get('format')!r})")
-            tensors = {key: file.get_tensor(key) for key in file.keys() if key != "pictures"}  # noqa: SIM118
-            size = file.get_slice("pictures").get_shape()
-        splits: dict[str, Any] = json.loads(about["splits"])
-        if split not in splits:
-            raise DataError(f"'{path}' holds {', '.join(splits)}, not {split}: name another file, or write a new pack")
+    splits = pack_splits(path)
+    if split not in splits:
+        raise DataError(f"'{path}' holds {', '.join(splits)}, not {split}: name another file, or write a new pack")
+    with _opened(path) as (file, about):
+        tensors = {key: file.get_tensor(key) for key in file.keys() if key != "pictures"}  # noqa: SIM118
+        size = file.get_slice("pictures").get_shape()
         ids = json.loads(about["ids"])
         offsets = tensors["offsets"]
         if not (
@@ -145,7 +146,40 @@ def read_pack(path: Path, split: str) -> tuple[Person, ...]:
         if hash_ids(person.id for person in persons) != splits[split]["hash"]:
             raise DataError(f"'{path}' is damaged, {split} is not what was written: write it again")
         return persons
-    except (SafetensorError, OSError, ValueError, KeyError, IndexError, TypeError) as error:
+
+
+def pack_splits(path: Path) -> dict[str, Any]:
+    """The splits in a file that `write_pack` wrote, ``"<data set>/<split>"`` to the places of its persons.
+
+    Raises:
+        DataError: If the file is missing, damaged or no pack.
+    """
+    with _opened(path) as (_, about):
+        return dict(json.loads(about["splits"]))
+
+
+def pack_skeleton(path: Path) -> Skeleton:
+    """The keypoint set in a file that `write_pack` wrote.
+
+    Raises:
+        DataError: If the file is missing, damaged or no pack.
+    """
+    with _opened(path) as (_, about):
+        return from_dict(Skeleton, json.loads(about["skeleton"]))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """The file and its texts; what goes wrong meanwhile is damage."""
+    if not path.is_file():
+        raise DataError(f"no pack '{path}'")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = file.metadata() or {}
+            if about.get("format") != FORMAT:
+                raise DataError(f"'{path}' is no pack of a data set (format {about.get('format')!r})")
+            yield file, about
+    except (SafetensorError, ConfigError, OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise DataError(f"'{path}' is no pack of a data set, or damaged: write it again ({error})") from error
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, ImageError
-from ..geometry import Crop, Floats
+from ..geometry import BOX_MARGIN, Crop, Floats
 from ..images import Pixels, read_image
 from ..skeleton import Skeleton
 
@@ -92,12 +92,20 @@ def hash_ids(ids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()[:12]
 
 
+def box_sides(persons: Sequence[Person]) -> Floats:
+    """The longer sides ``(N,)`` of the boxes that the windows were made around with `BOX_MARGIN` [image px]."""
+    return np.array([person.crop.side / BOX_MARGIN for person in persons], dtype=np.float64)
+
+
 def head_sizes(persons: Sequence[Person], skeleton: Skeleton) -> Floats:
-    """The head sizes ``(N,)`` [image px]: the data set's own, else from neck to head top; NaN where not labelled."""
+    """The head sizes ``(N,)`` [image px]: the data set's own, else from neck to head top; NaN where not labelled.
+
+    Of keypoint sets without a head, a tenth of the box's longer side, which scores are judged by in its place.
+    """
     neck = next((name for name in _NECK if name in skeleton.keypoints), None)
     own = np.array([person.head_size for person in persons], dtype=np.float64)
     if neck is None or "head_top" not in skeleton.keypoints:
-        return own
+        return np.where(np.isfinite(own), own, 0.1 * box_sides(persons))
     ends = np.array([person.xy[[skeleton.index(neck), skeleton.index("head_top")]] for person in persons])
     length = np.hypot(*np.moveaxis(ends[:, 0] - ends[:, 1], -1, 0))
     return np.where(np.isfinite(own), own, length)

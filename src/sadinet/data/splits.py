@@ -15,9 +15,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ..errors import ConfigError, DataError
+from ..metrics import BOX_PCK, LSP_PCK, MPII_PCKH, Protocol
+from ..skeleton import LSP, MPII, Skeleton
+from .coco import coco_splits, find_coco, own_datasets, read_coco, read_keypoints
 from .lsp import read_lsp, read_lspet
 from .mpii import read_mpii
-from .pack import PackSummary, read_pack, write_pack
+from .pack import PackSummary, pack_skeleton, pack_splits, read_pack, write_pack
 from .person import Person, hash_ids
 from .toy import read_toy
 
@@ -61,10 +64,14 @@ class Split:
     Attributes:
         name: ``"<data set>/<split>"``.
         persons: In the order of the data set's files.
+        skeleton: Their keypoints.
+        protocol: How predictions of them are scored.
     """
 
     name: str
     persons: tuple[Person, ...]
+    skeleton: Skeleton
+    protocol: Protocol
 
     def __len__(self) -> int:
         return len(self.persons)
@@ -80,31 +87,89 @@ class Split:
         return hash_ids(self.ids)
 
 
+_SCORED: Mapping[str, tuple[Skeleton, Protocol]] = MappingProxyType(
+    {**dict.fromkeys(("lsp", "lspet", "lsp+lspet", "toy"), (LSP, LSP_PCK)), "mpii": (MPII, MPII_PCKH)}
+)
+
+
+def splits_of(dataset: str, data: Path) -> tuple[str, ...]:
+    """The names of the splits of ``dataset``, one of `SPLITS` or a folder of one's own in ``data``, or in a pack.
+
+    Raises:
+        ConfigError: If there is no such data set.
+        DataError: If the pack is damaged.
+    """
+    if dataset in SPLITS:
+        return tuple(SPLITS[dataset])
+    if data.is_file():
+        packed = [name.rpartition("/") for name in pack_splits(data)]
+        found = tuple(split for name, _, split in packed if name == dataset)
+    else:
+        folder = find_coco(dataset, data)
+        found = () if folder is None else coco_splits(folder)
+    if not found:
+        own = [name for name in own_datasets(data) if name not in SPLITS]
+        raise ConfigError(
+            f"no data set '{dataset}'; there are: {', '.join((*SPLITS, *own))}, and any folder in --data with "
+            "annotations in COCO's keypoint format (docs/own-data.md)"
+        )
+    return found
+
+
+def default_split(dataset: str, data: Path) -> str:
+    """The split that a data set is scored on unless another is named: its test, else its validation persons.
+
+    Raises:
+        ConfigError: If there is no such data set.
+        DataError: If the pack is damaged.
+    """
+    known = splits_of(dataset, data)
+    return next((split for split in ("test", "val") if split in known), known[0])
+
+
+def read_skeleton(dataset: str, data: Path) -> Skeleton:
+    """The keypoints of ``dataset``, as `read_split`.
+
+    Raises:
+        ConfigError: If there is no such data set.
+        DataError: If its annotation is damaged.
+    """
+    splits_of(dataset, data)
+    if dataset in _SCORED:
+        return _SCORED[dataset][0]
+    return pack_skeleton(data) if data.is_file() else read_keypoints(data / dataset)
+
+
 def read_split(
     dataset: str, split: str, data: Path, *, keep_duplicates: bool = False, need_images: bool = True
 ) -> Split:
     """The persons of ``split`` of ``dataset``, see `SPLITS`.
 
     Args:
-        dataset: ``"lsp"``, ``"lspet"``, ``"lsp+lspet"``, ``"mpii"`` or ``"toy"``.
+        dataset: ``"lsp"``, ``"lspet"``, ``"lsp+lspet"``, ``"mpii"``, ``"toy"``, or the name of a folder in ``data``
+            with annotations in COCO's keypoint format, see `sadinet.data.coco`.
         split: One of the data set's splits.
         data: The folder that holds the data sets' folders, or a file that `pack_dataset` wrote.
         keep_duplicates: Whether ``lsp+lspet/train`` keeps LSP's own training images that share a photograph with
             LSP test images, as the official split does. LSPET images that do are never in it.
-        need_images: Whether a missing picture of MPII is an error.
+        need_images: Whether a missing picture of MPII or of one's own data is an error.
 
     Raises:
         ConfigError: If there is no such data set or split.
         DataError: If the data set is missing or damaged, the split empty, or not in the pack.
     """
-    if dataset not in SPLITS:
-        raise ConfigError(f"no data set '{dataset}'; there are: {', '.join(SPLITS)}")
-    if split not in SPLITS[dataset]:
-        raise ConfigError(f"data set '{dataset}' has no split '{split}'; it has: {', '.join(SPLITS[dataset])}")
+    known = splits_of(dataset, data)
+    if split not in known:
+        raise ConfigError(f"data set '{dataset}' has no split '{split}'; it has: {', '.join(known)}")
+    name = f"{dataset}/{split}"
     if data.is_file():
         if keep_duplicates:
             raise DataError(f"'{data}': a pack leaves near-duplicates out; to keep them, name the data sets' folder")
-        return Split(f"{dataset}/{split}", read_pack(data, f"{dataset}/{split}"))
+        skeleton, protocol = _SCORED.get(dataset) or (pack_skeleton(data), BOX_PCK)
+        return Split(name, read_pack(data, name), skeleton, protocol)
+    if dataset not in SPLITS:
+        persons, skeleton = read_coco(data / dataset, split, need_images=need_images)
+        return _not_empty(Split(name, tuple(persons), skeleton, BOX_PCK), data)
     if dataset == "lsp":
         persons = _lsp(split, read_lsp(data))
     elif dataset == "lspet":
@@ -115,9 +180,15 @@ def read_split(
         persons = read_mpii(data, "train" if split == "train" else "val", need_images=need_images)
     else:
         persons = _toy(split, read_toy(data))
-    if not persons:
-        raise DataError(f"'{dataset}' in '{data}' has no persons in '{split}': {SPLITS[dataset][split]}")
-    return Split(f"{dataset}/{split}", tuple(persons))
+    return _not_empty(Split(name, tuple(persons), *_SCORED[dataset]), data)
+
+
+def _not_empty(split: Split, data: Path) -> Split:
+    if not split.persons:
+        dataset, _, part = split.name.rpartition("/")
+        means = SPLITS.get(dataset, {}).get(part, "pictures with labelled keypoints")
+        raise DataError(f"'{dataset}' in '{data}' has no persons in '{part}': {means}")
+    return split
 
 
 def pack_dataset(
@@ -130,18 +201,21 @@ def pack_dataset(
     workers: int = 2,
     quiet: bool = True,
 ) -> PackSummary:
-    """Write the splits that `PACKED` names for ``dataset`` into the file ``path``; arguments as for `write_pack`.
+    """Write the splits that `PACKED` names for ``dataset``, or all of one's own, into the file ``path``.
+
+    The other arguments are those of `write_pack`.
 
     Raises:
         ConfigError: If there is no such data set.
         DataError: If the data set is missing or damaged, or the file cannot be written.
         ImageError: If a picture cannot be read.
     """
-    if dataset not in PACKED:
-        raise ConfigError(f"no data set '{dataset}'; there are: {', '.join(PACKED)}")
-    parts = {name: name.split("/") for name in PACKED[dataset]}
-    splits = {name: read_split(part, split, data).persons for name, (part, split) in parts.items()}
-    return write_pack(splits, path, size=size, quality=quality, workers=workers, quiet=quiet)
+    names = PACKED.get(dataset) or tuple(f"{dataset}/{split}" for split in splits_of(dataset, data))
+    parts = {name: name.rpartition("/") for name in names}
+    splits = {name: read_split(part, split, data) for name, (part, _, split) in parts.items()}
+    persons = {name: split.persons for name, split in splits.items()}
+    skeleton = next(iter(splits.values())).skeleton
+    return write_pack(persons, path, skeleton=skeleton, size=size, quality=quality, workers=workers, quiet=quiet)
 
 
 def group_of(person_id: str) -> frozenset[str]:

@@ -13,9 +13,9 @@ from ..breakdown import turn
 from ..data.person import Person
 from ..data.splits import Split
 from ..draw import draw_poses
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError
 from ..estimator import Estimator
-from ..evaluate import predict_persons, protocol_of
+from ..evaluate import check_keypoints, predict_persons
 from ..files import replacing
 from ..geometry import Floats, apply, bounding_box, image_to_crop
 from ..heatmaps import average_scales, to_numpy
@@ -67,11 +67,7 @@ def check(name: str, estimator: Estimator, split: Split, *, heatmaps: bool = Fal
     """
     if heatmaps and estimator.reading.answer == "mean":
         raise ConfigError(f"{name} regresses a mean and draws no heatmaps: leave --heatmaps or it out")
-    if len(estimator.skeleton) != len(split.persons[0].xy):
-        raise DataError(
-            f"{name} has the {len(estimator.skeleton)} keypoints of '{estimator.skeleton.name}' and {split.name} has "
-            f"{len(split.persons[0].xy)}: name weights of this data set"
-        )
+    check_keypoints(estimator.skeleton, split, name)
 
 
 def ask(name: str, estimator: Estimator, split: Split, *, quiet: bool = True) -> Answers:
@@ -83,11 +79,10 @@ def ask(name: str, estimator: Estimator, split: Split, *, quiet: bool = True) ->
         split: About whom.
         quiet: No progress bar.
     """
-    protocol = protocol_of(estimator.skeleton)
     xy, score = predict_persons(estimator, split.persons, quiet=quiet)
-    errors, _ = person_errors(xy, split.persons, estimator.skeleton, protocol)
+    errors, _ = person_errors(xy, split.persons, split.skeleton, split.protocol)
     number = (~np.isnan(errors)).sum(1)
-    found = np.where(number > 0, 100 * (errors <= protocol.threshold).sum(1) / np.maximum(number, 1), np.nan)
+    found = np.where(number > 0, 100 * (errors <= split.protocol.threshold).sum(1) / np.maximum(number, 1), np.nan)
     return Answers(name, estimator, xy, score, errors, found)
 
 

@@ -68,6 +68,7 @@ def plan(
     seeds: Sequence[int],
     rows: Sequence[str] = (),
     changes: tuple[str, ...] = (),
+    data: Path | None = None,
 ) -> list[Run]:
     """The runs of a study, all rows of a seed before the next seed, so that what is done is balanced at any time.
 
@@ -79,6 +80,7 @@ def plan(
         seeds: One training each.
         rows: Names of the rows wanted; empty: all.
         changes: For all rows.
+        data: Where a data set of one's own is.
 
     Raises:
         ConfigError: For a row, data set, size or change that does not exist.
@@ -91,7 +93,7 @@ def plan(
         Run(
             row,
             seed,
-            experiment_of(row, dataset, size, seed, changes),
+            experiment_of(row, dataset, size, seed, changes, data),
             (*row.changes, *changes),
             out / study.name / row.name / f"seed-{seed}",
         )

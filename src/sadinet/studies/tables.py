@@ -1,10 +1,11 @@
 """The paper's tables and our own questions as named studies: rows of experiments that differ in one thing."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..errors import ConfigError
 from ..experiment import Experiment
-from ..presets import DATASETS, SIZES, preset
+from ..presets import preset
 from ..values import override
 
 ABLATIONS = "MPII val, PCKh@0.5, mean of 14 keypoints"
@@ -62,13 +63,11 @@ class Study:
         raise ConfigError(f"study '{self.name}' has no row '{name}'; it has: {', '.join(r.name for r in self.rows)}")
 
 
-def experiment_of(row: Row, dataset: str, size: str, seed: int, changes: tuple[str, ...] = ()) -> Experiment:
-    """The experiment of a row; ``changes`` are those that all rows of a study get."""
-    if dataset not in DATASETS or size not in SIZES:
-        raise ConfigError(
-            f"no presets '{dataset}-{size}': data sets are {', '.join(DATASETS)}, sizes {', '.join(SIZES)}"
-        )
-    base = preset(f"{dataset}-{size}{row.variant}")
+def experiment_of(
+    row: Row, dataset: str, size: str, seed: int, changes: tuple[str, ...] = (), data: Path | None = None
+) -> Experiment:
+    """The experiment of a row; ``changes`` are those that all rows of a study get, ``data`` is as for `preset`."""
+    base = preset(f"{dataset}-{size}{row.variant}", data)
     return override(base, (*row.changes, *changes, f"training.seed={seed}"))
 
 

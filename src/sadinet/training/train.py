@@ -24,7 +24,7 @@ from ..data.resident import ResidentDataset, resident_bytes
 from ..data.splits import Split, read_split
 from ..errors import ConfigError, Diverged, Stopped, TrainingError
 from ..estimator import Estimator
-from ..evaluate import evaluate_split
+from ..evaluate import check_keypoints, evaluate_split
 from ..experiment import Experiment
 from ..torch_backend import find_device
 from .curves import draw_curves, draw_panel
@@ -84,7 +84,7 @@ def train(
         out: The folder for the network, the log and the state; must be new or empty unless ``resume``.
         machine: Where.
         resume: Go on with what is in ``out``; without a state there, start.
-        init: Start from the weights of this checkpoint, as far as they fit.
+        init: Start from the weights of this checkpoint, as far as they fit; keypoints of the same name keep theirs.
         on_epoch: Called with every line of the log.
 
     Returns:
@@ -100,13 +100,15 @@ def train(
         torch.use_deterministic_algorithms(True, warn_only=True)
     training = read_split(experiment.data.dataset, "train", data, keep_duplicates=experiment.data.keep_duplicates)
     validation = read_split(experiment.data.dataset, "val", data)
+    for split in (training, validation):
+        check_keypoints(experiment.skeleton, split, f"the experiment '{experiment.name}'")
     with world(find_device(machine.device)) as (here, device), _stop_requests() as requests:
         run = _Run(experiment, training, validation, out, machine, here, device, requests)
         stored = run.folder.open(run.learner, here, resume=resume)
         if stored is not None:
             run.progress = stored
         elif init is not None:
-            run.learner.begin_with(fitting_weights(run.learner.network, init))
+            run.learner.begin_with(fitting_weights(run.learner.network, init, experiment.skeleton))
         line: dict[str, Any] = {}
         while run.progress.epoch < experiment.training.epochs:
             line = run.epoch()
