@@ -21,6 +21,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "openvino": ("openvino",),
     "export": ("onnx", "onnxscript"),
     "video": ("av",),
+    "serve": ("starlette", "uvicorn", "python-multipart"),
     "h5": ("h5py",),
     "train": ("matplotlib",),
     "tensorboard": ("tensorboard",),

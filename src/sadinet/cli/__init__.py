@@ -12,11 +12,12 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import SadinetError
-from . import calibrate, data, doctor, evaluate, fetch, gallery, models, predict, study, train
+from . import calibrate, data, doctor, evaluate, fetch, gallery, models, predict, serve, study, train
 
 _EPILOG = """\
 examples:
   sadinet predict photo.jpg                                a pose with the weights that come along
+  sadinet serve                                            a web page for it, and an HTTP service
   sadinet train lsp-t --data DATA                          train on Leeds Sports Pose
   sadinet evaluate runs/lsp-t --dataset lsp --data DATA    the paper's Table II with your weights
   sadinet score predictions.mat --dataset lsp --data DATA  the same ruler for anybody's predictions
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"sadinet {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     predict.add(commands)
+    serve.add(commands)
     train.add(commands)
     evaluate.add_evaluate(commands)
     evaluate.add_score(commands)

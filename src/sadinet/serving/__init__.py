@@ -1,0 +1,1 @@
+"""Poses over HTTP: a service and a page in front of it."""
