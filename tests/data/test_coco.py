@@ -115,6 +115,17 @@ class TestFiles:
         assert find_coco("dogs", dogs.parent) == dogs
         assert own_datasets(dogs.parent) == ["dogs"]
 
+    def test_an_archive_of_cvat(self, dogs):
+        write(
+            dogs,
+            "annotations/person_keypoints_default.json",
+            [dog(i, i) for i in range(1, 31)],
+            [f"{i}.jpg" for i in range(30)],
+            where="images/default",
+        )
+        assert coco_splits(dogs) == ("train", "val", "test")
+        assert sum(len(read_coco(dogs, split)[0]) for split in coco_splits(dogs)) == 30
+
     def test_pictures_of_one_name_are_those_of_their_split(self, dogs):
         for split in ("train", "val"):
             write(dogs, f"{split}.json", where=f"images/{split}")

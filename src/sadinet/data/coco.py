@@ -292,7 +292,8 @@ def _split_of(name: str) -> str:
 def _roots(folder: Path, file: Path, split: str) -> list[Path]:
     """Where pictures may be, those of the split first."""
     bases = (folder / "images", folder)
-    own = [d for base in bases if base.is_dir() for d in sorted(base.iterdir()) if d.name.lower().startswith(split)]
+    names = (split, "default")  # CVAT's name for what is in no subset
+    own = [d for base in bases if base.is_dir() for d in sorted(base.iterdir()) if d.name.lower().startswith(names)]
     return [*(d for d in own if d.is_dir()), file.parent, *bases]
 
 
