@@ -159,6 +159,18 @@ def gradients(lines: list[dict[str, Any]]) -> str:
     return markdown(head, rows)
 
 
+def half_bodies(lines: list[dict[str, Any]]) -> str:
+    """What is said of keypoints inside and outside of a half body's window."""
+    rows = [
+        [line["title"], *(f"{line[key]:.1f} %" if key != "auroc" else f"{line[key]:.3f}" for key in _HALF_BODIES)]
+        for line in lines
+    ]
+    return markdown(["", "found", "AUC", "found and shown", "outside, yet shown"], rows)
+
+
+_HALF_BODIES = ("found", "auroc", "found_shown", "outside_shown")
+
+
 def coco(lines: list[dict[str, Any]]) -> str:
     """Poses of COCO's persons in detected and in true boxes."""
     rows = [
@@ -179,6 +191,7 @@ def coco(lines: list[dict[str, Any]]) -> str:
 TABLES: dict[str, Callable[[Any], str]] = {
     **{"scores": scores, "calibration": calibration, "log": log, "profile": profile, "startup": startup},
     **{"video": video, "soak": soak, "parity": parity, "ratios": ratios, "coco": coco, "gradients": gradients},
+    "half_bodies": half_bodies,
     **runpy.run_path(str(ROOT / "benchmarks" / "peers" / "page.py"))["TABLES"],
 }
 

@@ -23,6 +23,7 @@ SCRIPTS = Path(__file__).parents[2] / "benchmarks"
         (("video.py", "--soak", "8", "--size", "320x240"), {"growth_percent"}),
         (("onnx_parity.py", "DATA", "--crops", "3"), {"heatmaps_max", "keypoints_max_px"}),
         (("test_time.py", "DATA", "--persons", "4"), {"ways"}),
+        (("half_bodies.py", "DATA", "lsp-t", "--persons", "6"), {"auroc", "outside_shown"}),
         (("gradients.py", "DATA", "--steps", "0,1", "--batches", "2"), {"ratio", "signal_heatmaps"}),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else None,

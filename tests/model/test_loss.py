@@ -154,6 +154,26 @@ def test_unlabelled_keypoints_say_nothing(choices):
         torch.testing.assert_close(other, found[0])
 
 
+def test_keypoints_beyond_the_window_may_count_as_absent():
+    """The last keypoint lies far outside: ignored, or its heatmaps are to be empty."""
+    ignored, absent = output(), output()
+    before = joint_loss(ignored, XY, LABELLED, LossConfig(kind="mse", sigma=1))["total"]
+    after = joint_loss(absent, XY, LABELLED, LossConfig(kind="mse", sigma=1, outside="absent"))["total"]
+    more = sum(0.5 * h[1, 2].square().mean() for h in absent.stacks) / 6  # of 2 persons and 3 keypoints
+    torch.testing.assert_close(after, before + more)
+    before.backward()
+    after.backward()
+    assert not ignored.heatmaps.grad[1, 2].any()
+    assert absent.heatmaps.grad[1, 2].all()
+    assert not absent.heatmaps.grad[:, 1].any()  # not labelled: nothing is known of it
+    torch.testing.assert_close(absent.heatmaps.grad[0], ignored.heatmaps.grad[0])
+    terms = [
+        joint_loss(output(), XY, LABELLED, LossConfig(sigma=1, outside=outside))["distribution"]
+        for outside in ("ignored", "absent")
+    ]
+    torch.testing.assert_close(*terms)  # the learnable heatmaps stay out of it
+
+
 def test_nothing_labelled_is_a_loss_of_zero():
     for kind in ("mse", "mse+mse", "mse+rle"):
         out = output()

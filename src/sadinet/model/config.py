@@ -231,6 +231,8 @@ class LossConfig:
             (online hard keypoint mining, Chen et al., CVPR 2018); 0: all. Not in the paper.
         trim: Share of a batch's keypoints left out of the heatmap loss, those with the largest: wrong labels are
             among them. Not in the paper.
+        outside: Labelled keypoints beyond the window: ``"ignored"``, or ``"absent"``: their heatmaps are to be empty,
+            so that a half body's other half gets low scores. Not in the paper.
     """
 
     kind: LossKind = "mse+mse"
@@ -242,6 +244,7 @@ class LossConfig:
     coordinate_weight: float = 0.0
     hard_keypoints: int = 0
     trim: float = 0.0
+    outside: Literal["ignored", "absent"] = "ignored"
 
     def __post_init__(self) -> None:
         if self.hard_keypoints < 0 or not 0 <= self.trim < 1:

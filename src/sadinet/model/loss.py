@@ -34,7 +34,8 @@ def joint_loss(output: Output, xy: Tensor, labelled: Tensor, config: LossConfig)
     terms: dict[str, Tensor] = {}
     total = target.new_zeros(())
     if config.kind != "rle":
-        losses = [_reduced(heatmap_losses(h, target), weights, config) for h in output.stacks]
+        counted = labelled.to(weights.dtype) if config.outside == "absent" else weights
+        losses = [_reduced(heatmap_losses(h, target), counted, config) for h in output.stacks]
         total = terms["heatmaps"] = torch.stack(losses).sum()
     distribution = output.distribution
     if config.kind != "mse":
