@@ -157,10 +157,10 @@ def preset(name: str, data: Path | None = None) -> Experiment:
         changes = (f"data.dataset={dataset}", *OWN)
         return _experiment(dataset, size, variant, read_skeleton(dataset, data), changes)
     own = [] if data is None else [f"{dataset}-t" for dataset in own_datasets(data) if dataset not in DATASETS]
+    listed = f" ({', '.join(own)})" if own else ""
     raise ConfigError(
         f"no experiment is called '{name}'; names are {{{'|'.join((*DATASETS, 'FOLDER'))}}}-{{{'|'.join(SIZES)}}}, "
-        f"then, if wanted, one of {', '.join(v for v in VARIANTS if v)}; FOLDER is a data set of your own in --data"
-        f"{f' ({chr(44).join(own)})' if own else ''}"
+        f"then, if wanted, one of {', '.join(v for v in VARIANTS if v)}; FOLDER is a data set of your own in --data{listed}"
     )
 
 

@@ -115,7 +115,7 @@ def read_coco(folder: Path, split: str, *, need_images: bool = True) -> tuple[li
             f"'{folder}' has no '{split}', only {', '.join(files)}: add {split}.json, or name a single file "
             "annotations.json to have it divided"
         )
-    read = _read(folder, files.get(split, files.get("all", folder)))
+    read = _read(folder, files[split] if split in files else files["all"])
     roots = _roots(folder, read.file, split)
     prefix = f"{folder.name}/{split}" if split in files else folder.name
     persons = []
