@@ -160,7 +160,8 @@ def preset(name: str, data: Path | None = None) -> Experiment:
     listed = f" ({', '.join(own)})" if own else ""
     raise ConfigError(
         f"no experiment is called '{name}'; names are {{{'|'.join((*DATASETS, 'FOLDER'))}}}-{{{'|'.join(SIZES)}}}, "
-        f"then, if wanted, one of {', '.join(v for v in VARIANTS if v)}; FOLDER is a data set of your own in --data{listed}"
+        f"then, if wanted, one of {', '.join(v for v in VARIANTS if v)}; FOLDER is a data set of your own in --data"
+        f"{listed}"
     )
 
 
