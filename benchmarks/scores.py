@@ -43,12 +43,12 @@ def main() -> None:
         report = evaluate_split(estimator, split, quiet=False)
         row = {
             "title": f"{title} ({len(split)})",
-            "columns": {part.title: round(part.percent, 2) for part in report.parts},
-            "mean": round(report.mean, 2),
+            "columns": {part.title: round(part.percent, 4) for part in report.parts},
+            "mean": round(report.mean, 4),
             "split": split.hash,
         }
         if report.reliability is not None:
-            row["calibration_error"] = round(100 * report.reliability.error, 2)
+            row["calibration_error"] = round(100 * report.reliability.error, 4)
             row["brier"] = round(report.reliability.brier, 4)
         rows.append(row)
         print(report.table(), flush=True)
