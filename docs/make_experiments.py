@@ -66,7 +66,8 @@ With alpha 1 it hurts a small network that is trained briefly: Hourglass + SFM +
 {differ("ablation-iv-lsp-t", "hourglass-detached", "hourglass")}: all of it comes through that gradient. With alpha 0.1
 it is {small_alpha} from the RFM alone: neither help nor harm. Of what the learnable heatmaps may be compared with,
 only predictions held fixed stand out, {differ("losses-lsp-t", "predicted-detached", "sadinet")} beside the target,
-which three seeds do not tell for sure; the likelihoods in their place cost the most, {differ("ablation-v-lsp-t", "rle", "mse")} and
+which three seeds do not tell for sure; the likelihoods in their place cost the most,
+{differ("ablation-v-lsp-t", "rle", "mse")} and
 {differ("ablation-v-lsp-t", "nll", "mse")} from the heatmap loss alone. The paper prints + 0.8, at another size, length
 and data. Differences are points of PCK@0.2 on validation persons, ± half the 95 % interval, paired by seed; why, as far
 as we know: [lab](lab.md).
