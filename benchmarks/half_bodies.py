@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import rankdata
+from sigma_score import auroc
 
 import sadinet
 from sadinet.calibration import right_keypoints
@@ -23,12 +23,6 @@ from sadinet.data.person import Person, head_sizes
 from sadinet.data.splits import read_split
 from sadinet.draw import MIN_SCORE
 from sadinet.geometry import apply, image_to_crop
-
-
-def auroc(high: np.ndarray, low: np.ndarray) -> float:
-    """The probability that one of ``high`` is above one of ``low``."""
-    rank = rankdata(np.concatenate([high, low]))[: len(high)]
-    return float((rank.sum() - len(high) * (len(high) + 1) / 2) / (len(high) * len(low)))
 
 
 def measure(weights: str, persons: Sequence[Person]) -> dict[str, object]:
@@ -47,17 +41,17 @@ def measure(weights: str, persons: Sequence[Person]) -> dict[str, object]:
     place = np.stack([apply(image_to_crop(crop, 1), person.xy) for person, crop in shown])
     inside = (np.abs(place) <= 0.5).all(-1)
     outside = labelled & (np.abs(place) > 0.55).any(-1)  # not those on the border
-    found = score[right & inside]
+    found, absent = score[right & inside], score[outside]
     return {
         "weights": weights,
         "windows": len(shown),
         "inside": int((judged & inside).sum()),
-        "outside": int(outside.sum()),
+        "outside": len(absent),
         "found": round(100 * float(right[judged & inside].mean()), 2),
-        "auroc": round(auroc(found, score[outside]), 4),
+        "auroc": round(auroc(np.concatenate([found, absent]), np.arange(len(found) + len(absent)) < len(found)), 4),
         "found_shown": round(100 * float((found >= MIN_SCORE).mean()), 2),
-        "outside_shown": round(100 * float((score[outside] >= MIN_SCORE).mean()), 2),
-        "outside_median": round(float(np.median(score[outside])), 3),
+        "outside_shown": round(100 * float((absent >= MIN_SCORE).mean()), 2),
+        "outside_median": round(float(np.median(absent)), 3),
     }
 
 

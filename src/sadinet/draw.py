@@ -20,6 +20,7 @@ Colour = tuple[int, int, int]
 RIGHT: Colour = (255, 138, 30)
 LEFT: Colour = (60, 160, 255)
 MIDDLE: Colour = (200, 226, 70)
+_SIDES = {"right": RIGHT, "left": LEFT, "": MIDDLE}
 _DARK: Colour = (24, 24, 32)
 _LIGHT: Colour = (255, 255, 255)
 _PERSONS: tuple[Colour, ...] = (  # of ids; neighbours differ most, all bear dark letters
@@ -138,14 +139,14 @@ def _shown(poses: Poses, person: int, image: Pixels, min_score: float) -> NDArra
 def _draw_person(
     image: Pixels, poses: Poses, person: int, min_score: float, *, with_box: bool, with_scores: bool
 ) -> None:
-    xy, sides = poses.xy[person], poses.skeleton.sides
+    xy, skeleton = poses.xy[person], poses.skeleton
     shown = _shown(poses, person, image, min_score)
     thickness = _thickness(poses, person)
     if with_box:
         _draw_box(image, poses.boxes[person], thickness, _person_colour(poses, person))
     limbs = [
-        (_Stroke(image, xy[a], xy[b], thickness * 1.8), _colour(sides[a], sides[b]))
-        for a, b in poses.skeleton.edge_index
+        (_Stroke(image, xy[a], xy[b], thickness * 1.8), _SIDES[skeleton.side(a, b)])
+        for a, b in skeleton.edge_index
         if shown[a] and shown[b]
     ]
     for limb, _ in limbs:  # every outline before any colour, so that limbs run into each other without a seam
@@ -154,7 +155,7 @@ def _draw_person(
         limb.paint(thickness, colour)
     for k in np.flatnonzero(shown):
         dot = _Stroke(image, xy[k], xy[k], thickness * 2.4)
-        for width, colour in ((2.4, _DARK), (1.8, _LIGHT), (1.1, _colour(sides[k]))):
+        for width, colour in ((2.4, _DARK), (1.8, _LIGHT), (1.1, _SIDES[skeleton.side(int(k))])):
             dot.paint(thickness * width, colour)
     if with_scores:
         for k in np.flatnonzero(shown):
@@ -195,13 +196,6 @@ def _draw_label(image: Pixels, poses: Poses, person: int, min_score: float, *, w
 
 def _person_colour(poses: Poses, person: int) -> Colour:
     return _LIGHT if poses.ids is None else _PERSONS[int(poses.ids[person]) % len(_PERSONS)]
-
-
-def _colour(*sides: str) -> Colour:
-    """The colour of a keypoint, or of a limb between two, of these sides: that of its side, if it has one."""
-    if ("left" in sides) == ("right" in sides):
-        return MIDDLE
-    return LEFT if "left" in sides else RIGHT
 
 
 class _Stroke:

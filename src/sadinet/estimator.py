@@ -33,6 +33,7 @@ class Estimator(CropEstimator):
         *,
         detector: Detector | None = None,
         margin: float | None = None,
+        max_persons: int | None = None,
     ) -> Poses:
         """The poses in one picture, a person per box.
 
@@ -43,6 +44,7 @@ class Estimator(CropEstimator):
             detector: Finds the persons where there are no boxes; see `sadinet.persons.detect.find_detector`.
             margin: Factor on the longer side of a box that gives the square shown to the network; None: 1.25, and 1.05
                 for the boxes of ``detector``, which are wider.
+            max_persons: At most so many of those that ``detector`` finds, the surest.
 
         Raises:
             ImageError: If the picture cannot be read.
@@ -53,7 +55,7 @@ class Estimator(CropEstimator):
         height, width = pixels.shape[:2]
         clock.stop("read")
         if boxes is None and detector is not None:
-            boxes = detector.detect(pixels).boxes
+            boxes = detector.detect(pixels).boxes[:max_persons]
             margin = DETECTED_MARGIN if margin is None else margin
             clock.stop("detect")
         if boxes is None:

@@ -91,6 +91,11 @@ class Skeleton:
         left, right = ({pair[side] for pair in self.mirror_pairs} for side in (0, 1))
         return tuple("left" if name in left else "right" if name in right else "" for name in self.keypoints)
 
+    def side(self, *channels: int) -> str:
+        """The side that these keypoints, one or the two of a limb, are on; empty for the middle and across it."""
+        told = {self.sides[k] for k in channels} - {""}
+        return told.pop() if len(told) == 1 else ""
+
     @cached_property
     def edge_index(self) -> tuple[tuple[int, int], ...]:
         """The limbs as pairs of channels."""

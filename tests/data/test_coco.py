@@ -337,6 +337,14 @@ class TestCheck:
         ]
         assert not check_data(dogs.parent, quick=True).datasets[0].problems
 
+    def test_splits_of_different_keypoints_are_told(self, dogs):
+        write(dogs, "train.json")
+        write(
+            dogs, "val.json", [dog(keypoints=[1, 2, 2])], categories=({**DOG, "keypoints": ["nose"], "skeleton": []},)
+        )
+        (report,) = check_data(dogs.parent).datasets
+        assert "different keypoints or limbs (train: nose, L_ear, R_ear, tail; val: nose)" in report.problems[0].why
+
     def test_missing_mirror_pairs_are_noted(self, dogs):
         write(dogs, categories=({**DOG, "keypoints": ["a", "b", "c", "d"]},))
         assert "mirror pairs: none; if there are a left and a right" in format_report(check_data(dogs.parent))

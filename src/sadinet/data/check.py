@@ -164,22 +164,24 @@ def _check_mpii(data: Path, folder: Path, quick: bool) -> DatasetReport:
 
 
 def _check_own(folder: Path, quick: bool) -> DatasetReport:
+    try:
+        splits = {split: read_coco(folder, split, need_images=False) for split in coco_splits(folder)}
+        skeletons = {split: skeleton for split, (_, skeleton) in splits.items()}
+        if len(set(skeletons.values())) > 1:
+            told = "; ".join(f"{split}: {', '.join(skeleton.keypoints)}" for split, skeleton in skeletons.items())
+            raise DataError(f"the splits have different keypoints or limbs ({told})")
+    except DataError as error:
+        return DatasetReport(folder.name, str(folder), 0, 0, {}, (Problem(str(folder), 0, str(error)),))
     annotations: list[_Annotation] = []
     notes, split_of = [], dict[str, str]()
     shared: Counter[str] = Counter()
-    skeleton = None
-    try:
-        for split in coco_splits(folder):
-            persons, skeleton = read_coco(folder, split, need_images=False)
-            here = [_Annotation(Path(str(p.image)), p.xy) for p in persons]
-            annotations += here
-            notes.append(f"{split}: {len(persons)} persons")
-            for content in {_content(image, quick) for image in {annotation.image for annotation in here}}:
-                shared[split] += split_of.setdefault(content, split) != split
-    except DataError as error:
-        return DatasetReport(folder.name, str(folder), 0, 0, {}, (Problem(str(folder), 0, str(error)),))
-    if skeleton is None:
-        return DatasetReport(folder.name, str(folder), 0, 0, {}, (Problem(str(folder), 0, "has no split"),))
+    for split, (persons, _) in splits.items():
+        here = [_Annotation(Path(str(p.image)), p.xy) for p in persons]
+        annotations += here
+        notes.append(f"{split}: {len(persons)} persons")
+        for content in {_content(image, quick) for image in {annotation.image for annotation in here}}:
+            shared[split] += split_of.setdefault(content, split) != split
+    skeleton = next(iter(skeletons.values()))
     notes.append("mirror pairs: " + (", ".join(" - ".join(pair) for pair in skeleton.mirror_pairs) or _NO_PAIRS))
     report = _report(folder.name, folder, skeleton, annotations, notes, quick, least=1)
     twice = tuple(

@@ -5,11 +5,11 @@ names that COCO itself and common annotation tools give them, and, where the fil
 keypoints, ``keypoints.json``. See docs/own-data.md.
 """
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..geometry import BOX_MARGIN, Crop, Floats, bounding_box
 from ..skeleton import SKELETONS, Skeleton, unsided
 from ..values import from_dict
 from .lsp import require_images
-from .person import Person
+from .person import Person, draw_of
 
 KEYPOINTS_FILE = "keypoints.json"
 SPLIT_NAMES = ("train", "val", "test")
@@ -116,7 +116,7 @@ def read_coco(folder: Path, split: str, *, need_images: bool = True) -> tuple[li
             "annotations.json to have it divided"
         )
     read = _read(folder, files[split] if split in files else files["all"])
-    roots = _roots(folder, read.file, split)
+    find_image = _finder(_roots(folder, read.file, split))
     prefix = f"{folder.name}/{split}" if split in files else folder.name
     persons = []
     for record in read.people:
@@ -125,7 +125,7 @@ def read_coco(folder: Path, split: str, *, need_images: bool = True) -> tuple[li
             raise DataError(f"'{read.file}': annotation {record.get('id')} is of a picture that is not listed in it")
         name = _file_name(image, read.file)
         if split in files or _split_of(name) == split:
-            person = _person(f"{prefix}/{record.get('id')}", record, _find_image(name, roots), read)
+            person = _person(f"{prefix}/{record.get('id')}", record, find_image(name), read)
             persons += [] if person is None else [person]
     if need_images:
         require_images([Path(str(person.image)) for person in persons], f"{folder.name}: '{read.file}'")
@@ -285,8 +285,7 @@ def _file_name(image: Mapping[str, Any], file: Path) -> str:
 
 
 def _split_of(name: str) -> str:
-    draw = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
-    return next(split for split, upper in _SHARES.items() if draw < upper)
+    return next(split for split, upper in _SHARES.items() if draw_of(name) < upper)
 
 
 def _roots(folder: Path, file: Path, split: str) -> list[Path]:
@@ -297,10 +296,19 @@ def _roots(folder: Path, file: Path, split: str) -> list[Path]:
     return [*(d for d in own if d.is_dir()), file.parent, *bases]
 
 
-def _find_image(name: str, roots: Sequence[Path]) -> Path:
-    """The picture in the first root that has it, else where it should be."""
-    return next(_existing(name, roots), roots[-2] / name)
+def _finder(roots: Sequence[Path]) -> Callable[[str], Path]:
+    """What finds the picture of a name: in the first root that has it, else where it should be.
 
+    Each folder is listed once, as by `require_images`: asking for every file is slow on network disks.
+    """
 
-def _existing(name: str, roots: Sequence[Path]) -> Iterator[Path]:
-    return (root / name for root in roots if (root / name).is_file())
+    @cache
+    def listed(folder: Path) -> frozenset[Path]:
+        return frozenset(folder.iterdir()) if folder.is_dir() else frozenset()
+
+    @cache
+    def find(name: str) -> Path:
+        places = [root / name for root in roots]
+        return next((place for place in places if place in listed(place.parent)), places[-2])
+
+    return find

@@ -129,10 +129,10 @@ def read_pack(path: Path, split: str) -> tuple[Person, ...]:
     Raises:
         DataError: If the file is missing, damaged or no pack, or has no such split.
     """
-    splits = pack_splits(path)
-    if split not in splits:
-        raise DataError(f"'{path}' holds {', '.join(splits)}, not {split}: name another file, or write a new pack")
     with _opened(path) as (file, about):
+        splits: dict[str, Any] = json.loads(about["splits"])
+        if split not in splits:
+            raise DataError(f"'{path}' holds {', '.join(splits)}, not {split}: name another file, or write a new pack")
         tensors = {key: file.get_tensor(key) for key in file.keys() if key != "pictures"}  # noqa: SIM118
         size = file.get_slice("pictures").get_shape()
         ids = json.loads(about["ids"])

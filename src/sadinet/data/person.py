@@ -92,6 +92,11 @@ def hash_ids(ids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()[:12]
 
 
+def draw_of(key: str) -> float:
+    """A number in [0, 1) that depends on ``key`` alone: what decides on which side of a split something is."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) / 2**64
+
+
 def box_sides(persons: Sequence[Person]) -> Floats:
     """The longer sides ``(N,)`` of the boxes that the windows were made around with `BOX_MARGIN` [image px]."""
     return np.array([person.crop.side / BOX_MARGIN for person in persons], dtype=np.float64)

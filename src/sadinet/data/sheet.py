@@ -66,24 +66,17 @@ def _spread(persons: list[Person], skeleton: Skeleton, count: int) -> list[tuple
 _COLOURS = {"right": (255, 120, 30), "left": (40, 160, 255), "": (230, 230, 230)}
 
 
-def _side(*sides: str) -> str:
-    """The side that a limb between keypoints of these sides is on: ``"right"``, ``"left"``, or empty for the middle."""
-    told = set(sides) - {""}
-    return told.pop() if len(told) == 1 else ""
-
-
 def _drawn(person: Person, skeleton: Skeleton, cell: int) -> Image.Image:
     to_cell = image_to_crop(person.crop, cell)
     window = Image.fromarray(warp(person.read(), to_cell, cell))
     pen = ImageDraw.Draw(window)
     xy = apply(to_cell, person.xy)
-    sides = skeleton.sides
     for a, b in skeleton.edge_index:
         if person.labelled[a] and person.labelled[b]:
-            pen.line((*map(float, xy[a]), *map(float, xy[b])), fill=_COLOURS[_side(sides[a], sides[b])], width=2)
+            pen.line((*map(float, xy[a]), *map(float, xy[b])), fill=_COLOURS[skeleton.side(a, b)], width=2)
     for k in np.flatnonzero(person.labelled):
         x, y = (float(v) for v in xy[k])
-        colour = _COLOURS[sides[k]]
+        colour = _COLOURS[skeleton.side(int(k))]
         pen.ellipse((x - 2, y - 2, x + 2, y + 2), outline=colour, fill=colour if person.visible[k] else None)
     pen.text((2, 1), person.id, fill=(255, 255, 0))
     return window

@@ -6,7 +6,6 @@ by such pairs, directly or through others, make a *group*.
 """
 
 import csv
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -21,7 +20,7 @@ from .coco import coco_splits, find_coco, own_datasets, read_coco, read_keypoint
 from .lsp import read_lsp, read_lspet
 from .mpii import read_mpii
 from .pack import PackSummary, pack_skeleton, pack_splits, read_pack, write_pack
-from .person import Person, hash_ids
+from .person import Person, draw_of, hash_ids
 from .toy import read_toy
 
 LSP_TRAIN = 1000
@@ -253,8 +252,7 @@ def _is_lsp_test(person_id: str) -> bool:
 def _is_validation(group: frozenset[str]) -> bool:
     """Whether a group of images validates: decided by its first id alone, so it never depends on what a user has."""
     key = min(group)
-    draw = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) / 2**64
-    return draw < _VALIDATION_SHARE[key.split("/")[0]]
+    return draw_of(key) < _VALIDATION_SHARE[key.split("/")[0]]
 
 
 @cache

@@ -4,10 +4,12 @@
 const at = (id) => document.getElementById(id);
 const canvas = at("canvas"), pen = canvas.getContext("2d"), video = at("video");
 const COLOURS = { right: "rgb(255 138 30)", left: "rgb(60 160 255)", "": "rgb(200 226 70)" };
-const SMALLEST_CAMERA = 640; // a live picture is sent at most so wide [px]
+const CAMERA_WIDTH = 640; // a live picture is sent at most so wide [px]
 
 let model = null, file = null, picture = null, poses = null, name = "picture", asking = null, stream = null;
 let boxes = [], corner = null, pointer = null; // where persons are, as dragged [picture px]; and the drag under way
+
+const counted = (many) => (many === 1 ? "1 person" : `${many} persons`);
 
 function say(text, error = false) {
   at("status").textContent = text;
@@ -61,8 +63,7 @@ async function look(fresh) {
       picture = null; // a format that this browser does not show, such as TIFF
     }
     const time = Object.values(poses.timing ?? {}).reduce((sum, ms) => sum + ms, 0);
-    const many = poses.people.length;
-    say(`${many === 1 ? "1 person" : `${many} persons`}, ${poses.image.width} × ${poses.image.height} pixels, ${time.toFixed(0)} ms` +
+    say(`${counted(poses.people.length)}, ${poses.image.width} × ${poses.image.height} pixels, ${time.toFixed(0)} ms` +
       (picture ? ". Drag around a person to look there." : ". This browser cannot show the picture itself."));
     reveal();
     draw();
@@ -164,7 +165,7 @@ function list() {
 
 async function startCamera() {
   try {
-    stream = await navigator.mediaDevices.getUserMedia({ video: { width: SMALLEST_CAMERA } });
+    stream = await navigator.mediaDevices.getUserMedia({ video: { width: CAMERA_WIDTH } });
   } catch (error) {
     say(`No camera: ${error.message}`, true);
     return;
@@ -187,8 +188,7 @@ async function startCamera() {
       if (!stream) break;
       poses = told;
       picture = await createImageBitmap(still);
-      const many = poses.people.length;
-      say(`live, ${many === 1 ? "1 person" : `${many} persons`}`);
+      say(`live, ${counted(poses.people.length)}`);
       reveal();
       draw();
     } catch (error) {

@@ -21,7 +21,6 @@ from .. import __version__
 from ..draw import draw_poses
 from ..errors import DataError, ImageError, SadinetError
 from ..estimator import Estimator
-from ..geometry import DETECTED_MARGIN
 from ..images import read_image
 from ..persons.detect import Detector
 from .asking import DEFAULTS, Asked, Limits, Refused, read_request
@@ -87,11 +86,8 @@ class Service:
         """
         try:
             pixels = read_image(asked.picture, max_pixels=self.limits.pixels)
-            if asked.boxes is None and asked.detect and self.detector is not None:
-                found = self.detector.detect(pixels).boxes[: self.limits.persons]
-                poses = self.estimator.predict(pixels, found, margin=DETECTED_MARGIN)
-            else:
-                poses = self.estimator.predict(pixels, asked.boxes)
+            detector = self.detector if asked.detect else None
+            poses = self.estimator.predict(pixels, asked.boxes, detector=detector, max_persons=self.limits.persons)
         except ImageError as error:
             raise Refused(400, str(error)) from None
         except DataError as error:
